@@ -1,0 +1,1 @@
+"""Raw JSON files to bronze Delta tables: every record once, exactly as it came."""

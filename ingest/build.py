@@ -1,0 +1,20 @@
+"""Run dbt in this process, on the lake that was just loaded and in the Spark session that loaded it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from dbt.cli.main import dbtRunner
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.load import Settings
+
+
+def run_dbt_build(settings: Settings, options: Sequence[str]) -> bool:
+    """Run `dbt build` with these options and without unit tests; tell whether it succeeded."""
+    os.chdir(settings.project)
+    os.environ["LAKE_ROOT"] = str(settings.lake.root)
+    return dbtRunner().invoke(["build", "--exclude-resource-type", "unit_test", *options]).success

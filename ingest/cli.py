@@ -1,0 +1,160 @@
+"""The commands: `python -m ingest [load | build | sample]`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ingest.errors import IngestError
+from ingest.feeds import read_feeds
+from ingest.lake import Lake
+from ingest.load import Settings, preview_load, run_load
+from ingest.report import Report
+from ingest.sample import write_sample
+from ingest.staging import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyspark.sql import SparkSession
+
+    from ingest.manifest import Manifest
+
+PROJECT = Path(__file__).resolve().parent.parent
+FAILED, NOT_DONE = 1, 2
+
+
+def main() -> None:
+    """Run a command; without the name of one, load. A user's mistake ends in one sentence and exit code 2."""
+    arguments = sys.argv[1:]
+    if not arguments or (arguments[0] not in commands.commands and arguments[0] != "--help"):
+        arguments = ["load", *arguments]
+    try:
+        commands(arguments, prog_name="python -m ingest")
+    except IngestError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(NOT_DONE)
+
+
+@click.group()
+def commands() -> None:
+    """Bring raw JSON files into the bronze tables of a Delta lake: every record once, with its file and line.
+
+    \b
+      python -m ingest                  load what is new (the same as 'load')
+      python -m ingest --dry-run        say what a load would do
+      python -m ingest build            load what is new, then run 'dbt build'
+      python -m ingest sample           write sample files to load
+
+    Exit codes: 0 done; 1 done, but a file failed (its line says why); 2 not done.
+    """
+
+
+def load_options(command: Callable[..., None]) -> Callable[..., None]:
+    options = [
+        click.option("--raw", envvar="RAW_ROOT", type=click.Path(path_type=Path), default=Path("data/raw"),
+                     show_default=True, show_envvar=True, help="Folder of the raw files."),
+        click.option("--lake", envvar="LAKE_ROOT", type=click.Path(path_type=Path),
+                     default=Path("data/processed/medallion"), show_default=True, show_envvar=True,
+                     help="Folder of the lake; dbt finds it by the variable."),
+        click.option("--settle", type=click.FloatRange(min=0), default=Limits.settle_seconds, show_default=True,
+                     metavar="SECONDS", help="Hold back an unfinished last line while its file is younger than this."),
+        click.option("--max-record-bytes", type=click.IntRange(min=1), default=Limits.max_record_bytes,
+                     show_default=True, help="A longer record is kept as the defect too_long."),
+        click.option("--max-file-bytes", type=click.IntRange(min=1), default=Limits.max_file_bytes,
+                     show_default=True, help="A file with more uncompressed bytes fails."),
+        click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
+                     help="Lines for people, or one JSON object a line."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@commands.command()
+@load_options
+@click.option("--dry-run", is_flag=True, help="Only say which file would be what; nothing is written.")
+def load(*, dry_run: bool, **options: Any) -> None:
+    """Load the records of new and changed raw files into bronze.
+
+    Files that were loaded before and have not changed cost nothing, so it can run as often as you like; killed at
+    any moment, the next run finishes what it began.
+    """
+    settings, report = _settings(**options), Report(options["log_format"])
+    if dry_run:
+        _preview(settings, report)
+        return
+    sys.exit(_load(settings, report, with_metastore=False))
+
+
+@commands.command()
+@load_options
+@click.argument("dbt_options", nargs=-1, type=click.UNPROCESSED)
+def build(*, dbt_options: tuple[str, ...], **options: Any) -> None:
+    """Load what is new, then run 'dbt build', all in one process.
+
+    dbt's own options follow after '--', for instance: python -m ingest build -- --select silver. Unit tests are
+    about the code, not the data, and left to 'dbt build' and 'dbt test'.
+    """
+    from ingest.build import run_dbt_build  # dbt takes seconds to import
+
+    settings, report = _settings(**options), Report(options["log_format"])
+    failed = _load(settings, report, with_metastore=True)
+    sys.exit(failed if run_dbt_build(settings, dbt_options) else FAILED)
+
+
+@commands.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("data/raw"), show_default=True)
+@click.option("--batches", type=click.IntRange(min=1), default=8, show_default=True, help="Event files to write.")
+@click.option("--events-per-batch", type=click.IntRange(min=1), default=2500, show_default=True)
+@click.option("--companies", type=click.IntRange(min=1), default=300, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed writes the same bytes.")
+@click.option("--grow", is_flag=True, help="Add the next day to a sample that is there.")
+def sample(*, out: Path, batches: int, events_per_batch: int, companies: int, seed: int, grow: bool) -> None:
+    """Write raw files as a real producer's, with a known share of every defect.
+
+    A file beside the folder, <out>.truth.jsonl, says of each line what should become of it.
+    """
+    written = write_sample(
+        out, batches=batches, events_per_batch=events_per_batch, companies=companies, seed=seed, grow=grow
+    )
+    click.echo(
+        f"{out}: {written.events:,} events and {written.companies:,} companies in {written.files:,} files, "
+        f"{written.bytes:,} bytes; {written.truth} says what should become of each line"
+    )
+
+
+def _settings(*, raw: Path, lake: Path, settle: float, max_record_bytes: int, max_file_bytes: int, **_: Any) -> Settings:
+    limits = Limits(settle_seconds=settle, max_record_bytes=max_record_bytes, max_file_bytes=max_file_bytes)
+    return Settings(project=PROJECT, raw=_resolved("raw", raw), lake=Lake(_resolved("lake", lake)), limits=limits)
+
+
+def _resolved(option: str, path: Path) -> Path:
+    """Take a typed path from the working folder, any other from the project's: there is one lake, wherever one is."""
+    source = click.get_current_context().get_parameter_source(option)
+    return (Path.cwd() if source is click.core.ParameterSource.COMMANDLINE else PROJECT) / path
+
+
+def _load(settings: Settings, report: Report, *, with_metastore: bool) -> int:
+    started = time.monotonic()
+    manifests = run_load(settings, report, lambda: _spark(settings, with_metastore=with_metastore))
+    for manifest in manifests:
+        report.unreadable(manifest)
+    feeds = [feed.name for feed in read_feeds(settings.sources)]
+    report.summary(feeds, manifests, time.monotonic() - started)
+    return FAILED if any(manifest.has_failures for manifest in manifests) else 0
+
+
+def _spark(settings: Settings, *, with_metastore: bool) -> SparkSession:
+    from ingest.spark import start_spark  # a run with nothing new does without Spark
+
+    return start_spark(settings, with_metastore=with_metastore)
+
+
+def _preview(settings: Settings, report: Report) -> None:
+    for manifest in preview_load(settings, report):
+        report.preview(manifest)

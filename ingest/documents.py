@@ -1,0 +1,165 @@
+"""JSON as bytes: where a value ends, and how a `.json` text falls into records.
+
+The grammar is RFC 8259. Limits, and UTF-8 inside strings, are not judged here, so that a bad element of an array
+leaves the others alone. Nothing recurses and no value is built: depth and size cost next to no memory.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Text: TypeAlias = bytes | bytearray
+
+# Repeats have an upper bound, or a hostile text would fill the memory of the regex engine; and no two runs of
+# white space stand side by side, or it would fill its time.
+_SPACE = rb"[ \t\r\n]*"
+_PLAIN = rb'[^"\\\x00-\x1f]*'
+_PIECE = rb'%b(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})%b){0,999}' % (_PLAIN, _PLAIN)
+_NUMBER = rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_SCALAR = rb'(?:"%b"|%b|true|false|null)' % (_PIECE, _NUMBER)
+_ITEM = _SPACE + _SCALAR
+_MEMBER = rb'%b"%b"%b:%b%b' % (_SPACE, _PIECE, _SPACE, _SPACE, _SCALAR)
+_FLAT_OBJECT = rb"\{(?:%b(?:%b,%b){0,99})?%b\}" % (_MEMBER, _SPACE, _MEMBER, _SPACE)
+_FLAT_ARRAY = rb"\[(?:%b(?:%b,%b){0,99})?%b\]" % (_ITEM, _SPACE, _ITEM, _SPACE)
+
+_space = re.compile(_SPACE)
+_ink = re.compile(rb"[^ \t\r\n]")
+_piece = re.compile(_PIECE)
+_flat_value = re.compile(rb"%b|%b|%b" % (_SCALAR, _FLAT_OBJECT, _FLAT_ARRAY))
+_more_members = re.compile(rb"(?:%b,%b){1,99}" % (_SPACE, _MEMBER))
+_more_items = re.compile(rb"(?:%b,%b){1,99}" % (_SPACE, _ITEM))
+
+
+class NotJsonError(ValueError):
+    """The text is no JSON value."""
+
+
+def is_json_value(text: Text) -> bool:
+    """Tell whether the text is one complete JSON value in UTF-8, white space around it aside."""
+    try:
+        return _skip_space(text, _value_end(text, 0)) == len(text) and _is_utf8(text)
+    except NotJsonError:
+        return False
+
+
+def is_json_lines(text: Text, start: int, *, is_whole: bool) -> bool | None:
+    """Tell whether a `.json` text from `start` on is JSON Lines, not one document; None if only more of it will tell.
+
+    It is if its first line that is not blank is one complete JSON value, and not the only one: then the text as a
+    whole is no document. A blank text is lines without a record.
+    """
+    first = _ink.search(text, start)
+    if first is None:
+        return True if is_whole else None
+    end = text.find(b"\n", first.start())
+    if end < 0 or not _ink.search(text, end):
+        return False if is_whole else None
+    return is_json_value(text[first.start() : end])
+
+
+def document_spans(text: Text, start: int) -> Iterator[tuple[int, int]]:
+    """Yield where each element of an array begins and ends, or the one value that is no array.
+
+    Raises NotJsonError, possibly after some elements, if the text from `start` on is not one document.
+    """
+    at = _skip_space(text, start)
+    if text[at : at + 1] == b"[":
+        at = _skip_space(text, at + 1)
+        mark = text[at : at + 1]
+        while mark != b"]":
+            end = _value_end(text, at)
+            yield at, end
+            at = _skip_space(text, end)
+            mark = text[at : at + 1]
+            if mark == b",":
+                at = _skip_space(text, at + 1)
+            elif mark != b"]":
+                raise NotJsonError
+        at += 1
+    else:
+        end = _value_end(text, at)
+        yield at, end
+        at = end
+    if _skip_space(text, at) != len(text):
+        raise NotJsonError
+
+
+def _is_utf8(text: Text) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for at in range(0, len(text), 1 << 20):
+            decoder.decode(text[at : at + (1 << 20)])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _value_end(text: Text, at: int) -> int:
+    """Give the offset after the JSON value that begins at `at`, or after the white space there."""
+    nesting = bytearray()
+    while True:
+        at = _skip_space(text, at)
+        flat = _flat_value.match(text, at)
+        if flat:
+            at = flat.end()
+        elif text[at : at + 1] == b"[":
+            nesting += b"["
+            at += 1
+            continue
+        elif text[at : at + 1] == b"{":
+            nesting += b"{"
+            at = _key_end(text, at + 1)
+            continue
+        else:
+            at = _string_end(text, at)
+        while nesting:
+            in_object = nesting.endswith(b"{")
+            more = (_more_members if in_object else _more_items).match(text, at)
+            if more:
+                at = more.end()
+                continue
+            at = _skip_space(text, at)
+            mark = text[at : at + 1]
+            at += 1
+            if mark == b",":
+                at = _key_end(text, at) if in_object else at
+                break
+            if mark != (b"}" if in_object else b"]"):
+                raise NotJsonError
+            nesting.pop()
+        else:
+            return at
+
+
+def _skip_space(text: Text, at: int) -> int:
+    space = _space.match(text, at)
+    return space.end() if space else at
+
+
+def _key_end(text: Text, at: int) -> int:
+    """Give the offset after a key and its colon."""
+    at = _skip_space(text, _string_end(text, _skip_space(text, at)))
+    if text[at : at + 1] != b":":
+        raise NotJsonError
+    return at + 1
+
+
+def _string_end(text: Text, at: int) -> int:
+    """Give the offset after the string at `at`, however many escapes it has."""
+    if text[at : at + 1] != b'"':
+        raise NotJsonError
+    at += 1
+    while piece := _piece.match(text, at):
+        end = piece.end()
+        if text[end : end + 1] == b'"':
+            return end + 1
+        if end == at:
+            break
+        at = end
+    raise NotJsonError

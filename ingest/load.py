@@ -1,0 +1,189 @@
+"""One run of ingest: finish what was left unfinished, then load what is new, in loads of bounded size.
+
+A load is a small write-ahead log. Staging touches nothing that others see; the plan, on disk before the first
+append, says all that the load will write; its rows in bronze.source_files, appended last, commit it. A run that
+finds a plan goes on from there, and Delta makes each append of a load once, however often it is tried.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ingest.discovery import list_raw
+from ingest.errors import IngestError
+from ingest.feeds import read_feeds
+from ingest.lake import Lake, column_types, has_table, only_writer
+from ingest.manifest import Manifest, complete_version, known_versions, read_manifest, write_manifest
+from ingest.staging import Limits, StagedLoad, changed_files, stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyspark.sql import SparkSession
+
+    from ingest.discovery import Listing
+    from ingest.feeds import Feed
+    from ingest.report import Report
+    from ingest.staging import FileVersion
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where one run reads and writes, and its limits."""
+
+    project: Path
+    raw: Path
+    lake: Lake
+    limits: Limits
+
+    @property
+    def sources(self) -> Path:
+        return self.project / "models" / "bronze" / "_sources.yml"
+
+
+@dataclass
+class Knowledge:
+    """What the lake knows of the raw files: the newest version of each path, and all versions that hold a content."""
+
+    newest: dict[str, FileVersion] = field(default_factory=dict)
+    contents: defaultdict[str, list[FileVersion]] = field(default_factory=lambda: defaultdict(list))
+    load_id: int = 0
+    loaded_at: datetime = datetime.min.replace(tzinfo=UTC)
+
+    def add(self, version: FileVersion) -> None:
+        self.newest[version.source_file] = version
+        if version.status in {"loaded", "appended", "replaced"}:
+            self.contents[version.source_file_id].append(version)
+        self.load_id = max(self.load_id, version.load_id)
+        self.loaded_at = max(self.loaded_at, version.loaded_at)
+
+
+def run_load(settings: Settings, report: Report, start_spark: Callable[[], SparkSession]) -> list[Manifest]:
+    """Load everything that is new; give the manifests of all loads that this run committed, oldest first.
+
+    A run with nothing new starts no Spark, writes no table and gives one manifest of zeros.
+    """
+    feeds = read_feeds(settings.sources)
+    lake = settings.lake
+    listing = list_raw(settings.raw, feeds)
+    with only_writer(lake):
+        check_columns(lake, feeds)
+        manifests = [finish(lake, feeds, report, start_spark)] if lake.plan.exists() else []
+        knowledge = learn(lake)
+        while True:
+            plan, has_more = _plan(settings, listing, knowledge, report, lake.staging)
+            if plan.versions:
+                write_manifest(lake.plan, plan)
+                manifests.append(finish(lake, feeds, report, start_spark))
+            elif not manifests or plan.unreadable:
+                write_manifest(lake.manifest(plan.loaded_at), plan)
+                manifests.append(plan)
+            if not has_more:
+                return manifests
+
+
+def preview_load(settings: Settings, report: Report) -> list[Manifest]:
+    """Say which file a run would find to be what; nothing is written but temporary files."""
+    feeds = read_feeds(settings.sources)
+    listing = list_raw(settings.raw, feeds)
+    knowledge = learn(settings.lake)
+    previews = []
+    has_more = True
+    while has_more:
+        with tempfile.TemporaryDirectory() as folder:
+            plan, has_more = _plan(settings, listing, knowledge, report, Path(folder))
+        previews.append(plan)
+    return previews
+
+
+def learn(lake: Lake) -> Knowledge:
+    knowledge = Knowledge()
+    for version in known_versions(lake):
+        knowledge.add(version)
+    return knowledge
+
+
+def check_columns(lake: Lake, feeds: tuple[Feed, ...]) -> None:
+    """Refuse feeds that no longer fit their bronze tables; a new key is a new column, and fine."""
+    for feed in feeds:
+        table = f"bronze.{feed.name}"
+        for column, data_type in column_types(lake, table).items() if has_table(lake, table) else ():
+            if not column.startswith("_") and column not in feed.keys:
+                message = (
+                    f"{table} has the column {column}, which models/bronze/_sources.yml does not declare any more: "
+                    "declared keys can be added, not removed or renamed; put the line back."
+                )
+                raise IngestError(message)
+            if not column.startswith("_") and data_type != "string":
+                message = f"{table} has the column {column} as {data_type}, but a declared key is a string."
+                raise IngestError(message)
+
+
+def finish(
+    lake: Lake, feeds: tuple[Feed, ...], report: Report, start_spark: Callable[[], SparkSession]
+) -> Manifest:
+    """Write the planned load to bronze and commit it, whatever of it an earlier try has written."""
+    from ingest import bronze  # a run with nothing new does without Spark
+
+    plan = read_manifest(lake.plan)
+    if learn(lake).load_id >= plan.load_id:
+        shutil.rmtree(lake.staging)
+        return plan
+    started = time.monotonic()
+    spark = start_spark()
+    bundles = plan.bundles or {}
+    read = [feed for feed in feeds if feed.name in bundles]
+    for feed in read:
+        with report.working(f"writing bronze.{feed.name}"):
+            bronze.append_records(spark, lake, feed, [lake.staging / path for path in bundles[feed.name]], plan)
+    manifest = replace(plan, defective_records=bronze.defective_records(spark, lake, read, plan), bundles=None)
+    write_manifest(lake.manifest(plan.loaded_at), manifest)
+    bronze.append_source_files(spark, lake, manifest)
+    shutil.rmtree(lake.staging)
+    report.loaded(manifest, seconds=time.monotonic() - started)
+    return manifest
+
+
+def _plan(
+    settings: Settings, listing: Listing, knowledge: Knowledge, report: Report, folder: Path
+) -> tuple[Manifest, bool]:
+    """Stage what is new, as much as one load takes, and tell whether there is more."""
+    lake = settings.lake
+    now = datetime.now(UTC)
+    load_id = knowledge.load_id + 1
+    loaded_at = max(now, knowledge.loaded_at + timedelta(microseconds=1)) if knowledge.load_id else now
+    files = changed_files(listing, knowledge.newest, now=now, limits=settings.limits)
+    shutil.rmtree(folder, ignore_errors=True)
+    with report.staging(files) as on_progress:
+        staged: StagedLoad = stage(
+            files,
+            knowledge.newest,
+            knowledge.contents,
+            load_id=load_id,
+            loaded_at=loaded_at,
+            folder=folder,
+            limits=settings.limits,
+            resume=lambda version: complete_version(lake, version),
+            now=lambda: datetime.now(UTC),
+            on_progress=on_progress,
+        )
+    for version in staged.versions:
+        knowledge.add(version)
+    plan = Manifest(
+        load_id=load_id if staged.versions else 0,
+        loaded_at=loaded_at,
+        versions=staged.versions,
+        bundles={
+            feed: tuple(str(path.relative_to(folder)) for path in paths) for feed, paths in staged.bundles.items()
+        },
+        ignored=listing.ignored,
+        unreadable=(*listing.unreadable, *staged.unreadable),
+    )
+    return plan, staged.has_more

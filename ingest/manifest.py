@@ -1,0 +1,125 @@
+"""What is known of each raw file: the manifests of the loads, as JSON files and as the table bronze.source_files."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ingest.lake import has_table, query
+from ingest.staging import FileVersion
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ingest.lake import Lake
+
+SOURCE_FILES = "bronze.source_files"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One load: its plan before it is written, its manifest afterwards.
+
+    `defective_records` has a number for each of `versions` once Spark has judged them, `bundles` the staged files
+    of each feed, relative to the staging folder. A run that finds nothing new has the `load_id` 0.
+    """
+
+    load_id: int
+    loaded_at: datetime
+    versions: tuple[FileVersion, ...] = ()
+    defective_records: tuple[int, ...] = ()
+    bundles: dict[str, tuple[str, ...]] | None = None
+    ignored: tuple[tuple[str, str], ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def has_failures(self) -> bool:
+        return bool(self.unreadable) or any(version.status == "failed" for version in self.versions)
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write the JSON file whole or not at all, and have it on disk before going on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".tmp")
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(_as_json(manifest), file, default=_time_text, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def read_manifest(path: Path) -> Manifest:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return Manifest(
+        load_id=content["load_id"],
+        loaded_at=datetime.fromisoformat(content["loaded_at"]),
+        versions=tuple(_version(file) for file in content["files"]),
+        defective_records=tuple(file["defective_records"] for file in content["files"] if "defective_records" in file),
+        bundles={feed: tuple(paths) for feed, paths in content.get("bundles", {}).items()},
+        ignored=tuple((entry["path"], entry["reason"]) for entry in content["ignored"]),
+        unreadable=tuple((entry["path"], entry["reason"]) for entry in content["unreadable"]),
+    )
+
+
+def known_versions(lake: Lake) -> list[FileVersion]:
+    """Read bronze.source_files, in order of loads; what only the JSON manifests keep is left at its default."""
+    if not has_table(lake, SOURCE_FILES):
+        return []
+    names = [field.name for field in fields(FileVersion) if field.name not in MANIFEST_ONLY]
+    columns = ", ".join(COLUMNS.get(name, name) for name in names)
+    rows = query(lake, f"select {columns} from files order by _load_id", files=SOURCE_FILES)
+    return [FileVersion(**dict(zip(names, row.values(), strict=True)), **MANIFEST_ONLY) for row in rows]
+
+
+def complete_version(lake: Lake, version: FileVersion) -> FileVersion | None:
+    """Look the version up in its load's JSON manifest; None if that is lost."""
+    try:
+        manifest = read_manifest(lake.manifest(version.loaded_at))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return next((found for found in manifest.versions if found.source_file == version.source_file), None)
+
+
+COLUMNS = {name: f"_{name}" for name in ("source_file", "source_file_id", "load_id", "loaded_at")}
+MANIFEST_ONLY: dict[str, Any] = {
+    "layout": None,
+    "has_bom": False,
+    "held_back_bytes": 0,
+    "read_to": 0,
+    "open_line_at": None,
+}
+
+
+def _as_json(manifest: Manifest) -> dict[str, Any]:
+    files = [
+        {COLUMNS.get(name, name): value for name, value in asdict(version).items()} for version in manifest.versions
+    ]
+    for file, defective in zip(files, manifest.defective_records, strict=False):
+        file["defective_records"] = defective
+    counted = ("bytes", "lines", "blank_lines", "records", "defective_records")
+    return {
+        "load_id": manifest.load_id,
+        "loaded_at": manifest.loaded_at,
+        "totals": {"files": len(files)} | {name: sum(file.get(name, 0) for file in files) for name in counted},
+        "files": files,
+        "ignored": [{"path": path, "reason": reason} for path, reason in manifest.ignored],
+        "unreadable": [{"path": path, "reason": reason} for path, reason in manifest.unreadable],
+    } | ({"bundles": manifest.bundles} if manifest.bundles else {})
+
+
+def _version(content: dict[str, Any]) -> FileVersion:
+    known = {field.name: content[COLUMNS.get(field.name, field.name)] for field in fields(FileVersion)}
+    times = {name: datetime.fromisoformat(known[name]) for name in ("loaded_at", "modified_at")}
+    return replace(FileVersion(**known), **times)
+
+
+def _time_text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+    raise TypeError(value)

@@ -1,0 +1,348 @@
+"""The text of one file as records in a bundle: numbered lines, or the elements of a document.
+
+A bundle is plain text for Spark, one line a record: `file number TAB line number TAB kind TAB record`. The kind is
+empty for the record as it is, `B` for Base64, `L` for Base64 of the start of a record that is too long.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from itertools import chain, islice
+from typing import TYPE_CHECKING, BinaryIO, Literal
+
+from ingest.documents import NotJsonError, Text, document_spans, is_json_value
+from ingest.reading import BYTE_ORDER_MARK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ingest.staging import FileVersion
+
+LONG_RECORD_BYTES = 64 << 10
+_PART_BYTES = 64 << 20
+_BLANK = b" \t\r"
+
+
+class Bundle:
+    """The staged lines of one feed, in parts of about 64 MiB so that Spark can share the work."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start empty; the folder appears with the first record."""
+        self._folder = folder
+        self._parts: list[Path] = []
+        self._file: BinaryIO | None = None
+        self._offset = 0
+
+    def write(self, lines: bytes) -> None:
+        """Add whole lines."""
+        if self._file is None or self._offset >= _PART_BYTES:
+            self.close()
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._parts.append(self._folder / f"part-{len(self._parts):05}.txt")
+            self._file = self._parts[-1].open("wb", buffering=0)
+            self._offset = 0
+        view = memoryview(lines)
+        while view:
+            view = view[self._file.write(view) :]
+        self._offset += len(lines)
+
+    def mark(self) -> tuple[int, int]:
+        """Give the place that cut_back returns to."""
+        return len(self._parts), self._offset
+
+    def cut_back(self, mark: tuple[int, int]) -> None:
+        """Forget all that was written since the mark."""
+        parts, offset = mark
+        if mark == self.mark():
+            return
+        self.close()
+        for path in self._parts[parts:]:
+            path.unlink()
+        del self._parts[parts:]
+        self._offset = offset
+        if self._parts:
+            self._file = self._parts[-1].open("r+b", buffering=0)
+            self._file.truncate(offset)
+            self._file.seek(offset)
+
+    def close(self) -> tuple[Path, ...]:
+        """Close the part that is open and give all parts."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        return tuple(self._parts)
+
+
+class LineReader:
+    """Counts and stages lines piece by piece; what comes after the last line end waits for `take_tail`.
+
+    Offsets count bytes of the uncompressed text, its byte order mark included: reading began at `start`, ended at
+    `read_to`, and `length` is all that was seen. If an unterminated last line was read, it begins at `open_line_at`.
+    No more than the longest record allowed is held in memory.
+    """
+
+    layout: Literal["lines"] = "lines"
+
+    def __init__(self, bundle: Bundle, *, file_number: int, max_record_bytes: int) -> None:
+        """Begin at the start of the text."""
+        self.has_bom = False
+        self.start = self.read_to = self.length = 0
+        self.first_line = self._number = 1
+        self.blank_lines = 0
+        self.open_line_at: int | None = None
+        self._bundle = bundle
+        self._prefix = b"%d\t" % file_number
+        self._max_record_bytes = max_record_bytes
+        self._hash = hashlib.sha256()
+        self._read_hash = self._hash.copy()
+        self._line = bytearray()
+        self._dropped_bytes = 0
+        self._dropped_ink = False
+        self._hash_before_line: hashlib._Hash | None = None
+
+    @property
+    def lines(self) -> int:
+        """The lines read, blank ones among them."""
+        return self._number - self.first_line
+
+    @property
+    def records(self) -> int:
+        """The lines read that are not blank."""
+        return self.lines - self.blank_lines
+
+    @property
+    def content_id(self) -> str:
+        """SHA-256 of the text up to `read_to`."""
+        return self._read_hash.hexdigest()
+
+    @property
+    def text_id(self) -> str:
+        """SHA-256 of all text seen."""
+        return self._hash.hexdigest()
+
+    def pass_over(self, pieces: Iterator[bytes], old: FileVersion) -> Iterator[bytes] | None:
+        """Pass over the text that an earlier load has read, and give the pieces after it; None if it differs.
+
+        A last line without a line end that was read then is opened again, under its old number, unless all that
+        has come is its line end. A lone CR may still become one, so that is left to `take_tail`.
+        """
+        self.first_line = self._number = old.first_line + old.lines
+        rest = next(pieces, b"")
+        if rest.startswith(BYTE_ORDER_MARK) != old.has_bom:
+            return None
+        line_at = old.read_to if old.open_line_at is None else old.open_line_at
+        rest_at_line = self._hash_up_to(line_at, rest, pieces, keep=False)
+        hash_before_line = self._hash.copy()
+        rest = self._hash_up_to(old.read_to, rest_at_line, pieces, keep=True)
+        if self.length != old.read_to or self.text_id != old.content_id:
+            return None
+        self.has_bom = old.has_bom
+        self.start = self.length
+        self._mark_read()
+        if old.open_line_at is None:
+            return _joined(rest, pieces)
+        while len(rest) < len(b"\r\n") and (more := next(pieces, b"")):
+            rest += more
+        line_end = 2 if rest.startswith(b"\r\n") else 1 if rest.startswith(b"\n") else 0
+        if line_end or not rest:
+            self._forget_line()
+            rest = self._hash_up_to(self.length + line_end, rest, pieces, keep=False)
+            self._mark_read()
+            self.open_line_at = None if line_end else old.open_line_at
+            return _joined(rest, pieces)
+        self.open_line_at = old.open_line_at
+        self._hash_before_line = hash_before_line
+        if rest != b"\r":
+            self._reopen_line()
+        return _joined(rest, pieces)
+
+    def feed(self, piece: bytes) -> None:
+        """Read on."""
+        if not self.length and piece.startswith(BYTE_ORDER_MARK):
+            self.has_bom = True
+            piece = self._hash_up_to(len(BYTE_ORDER_MARK), piece, iter(()), keep=False)
+            self._mark_read()
+        end = piece.rfind(b"\n") + 1
+        if end:
+            self._stage(piece[:end])
+            piece = self._hash_up_to(self.length + end, piece, iter(()), keep=False)
+            self._mark_read()
+        self._hash_up_to(self.length + len(piece), piece, iter(()), keep=True)
+
+    def has_complete_tail(self) -> bool:
+        """Tell whether what comes after the last line end is a JSON value that can only grow, not be finished."""
+        return not self._dropped_bytes and not self._line.endswith(b"\r") and is_json_value(bytes(self._line))
+
+    def take_tail(self) -> None:
+        """Read what comes after the last line end as the last line."""
+        if self._hash_before_line is not None:
+            self._reopen_line()
+        if not self._line:
+            return
+        open_line_at = self.read_to
+        self._stage_lines([bytes(self._line)])
+        self._mark_read()
+        self.open_line_at = open_line_at
+
+    def _mark_read(self) -> None:
+        self.read_to = self.length
+        self._read_hash = self._hash.copy()
+        self.open_line_at = None
+
+    def _reopen_line(self) -> None:
+        """Go back to the start of the line that was read without its end."""
+        if self.open_line_at is not None and self._hash_before_line is not None:
+            self._number -= 1
+            self.first_line = self._number
+            self.start = self.read_to = self.open_line_at
+            self._read_hash = self._hash_before_line
+            self.open_line_at = self._hash_before_line = None
+
+    def _hash_up_to(self, offset: int, rest: bytes, pieces: Iterator[bytes], *, keep: bool) -> bytes:
+        """Hash the text up to the offset, or to its end if that comes first; give what is left of the piece."""
+        while self.length < offset:
+            rest = rest or next(pieces, b"")
+            if not rest:
+                break
+            part, rest = rest[: offset - self.length], rest[offset - self.length :]
+            self._hash.update(part)
+            self.length += len(part)
+            if keep:
+                self._hold(part)
+        return rest
+
+    def _hold(self, part: bytes) -> None:
+        """Keep a part of the line that has no end yet, or count it if the line is too long already."""
+        self._line += part
+        if self._dropped_bytes or len(self._line) > max(self._max_record_bytes, LONG_RECORD_BYTES) + 1:
+            dropped = self._line[LONG_RECORD_BYTES:]
+            self._dropped_bytes += len(dropped)
+            self._dropped_ink = self._dropped_ink or bool(dropped.strip(_BLANK))
+            del self._line[LONG_RECORD_BYTES:]
+
+    def _stage(self, block: bytes) -> None:
+        """Stage whole lines, the first of which may have begun before."""
+        if self._dropped_bytes:
+            end = block.index(b"\n")
+            self._hold(block[:end])
+            self._stage_lines([bytes(self._line)])
+            block = block[end + 1 :]
+            if not block:
+                return
+        elif self._line:
+            block = bytes(self._line) + block
+            self._line.clear()
+        if b"\r" in block:
+            block = block.replace(b"\r\n", b"\n")
+        self._stage_lines(block[:-1].split(b"\n"))
+
+    def _stage_lines(self, lines: list[bytes]) -> None:
+        """Write those that are not blank; a line with dropped bytes comes alone."""
+        longest = self._max_record_bytes
+        if self._dropped_bytes or sum(map(len, lines)) > longest:
+            staged = [
+                _staged(number, line, len(line) + self._dropped_bytes, longest)
+                for number, line in enumerate(lines, self._number)
+                if line.strip(_BLANK) or self._dropped_ink
+            ]
+        else:
+            staged = [b"%d\t\t%b" % line for line in enumerate(lines, self._number) if line[1].strip(_BLANK)]
+        if staged:
+            self._bundle.write(self._prefix + (b"\n" + self._prefix).join(staged) + b"\n")
+        self._number += len(lines)
+        self.blank_lines += len(lines) - len(staged)
+        self._forget_line()
+
+    def _forget_line(self) -> None:
+        self._line.clear()
+        self._dropped_bytes, self._dropped_ink = 0, False
+
+
+class DocumentReader:
+    """Stages the records of a `.json` text that is not JSON Lines; has the attributes of LineReader.
+
+    A text that is no document is one record. Without a line end at its end it may be unfinished, so it waits as a
+    whole for `take_tail`.
+    """
+
+    first_line = 1
+    start = 0
+    blank_lines = 0
+    open_line_at: int | None = None
+
+    def __init__(self, text: Text, bundle: Bundle, *, file_number: int, max_record_bytes: int) -> None:
+        """Read the whole text."""
+        self.layout: Literal["document"] | None = "document"
+        self.has_bom = text.startswith(BYTE_ORDER_MARK)
+        self.length = self.read_to = len(text)
+        self.lines = 0
+        self.text_id = self.content_id = hashlib.sha256(text).hexdigest()
+        self._bundle = bundle
+        self._prefix = b"%d\t" % file_number
+        self._max_record_bytes = max_record_bytes
+        self._tail = (b"", 0)
+        self._read(text)
+
+    @property
+    def records(self) -> int:
+        """The records read."""
+        return self.lines
+
+    def has_complete_tail(self) -> bool:
+        """Tell whether what waits may be read: never, as it is no document."""
+        return False
+
+    def take_tail(self) -> None:
+        """Read the text that waits as one record."""
+        if self.layout is None:
+            self.layout = "document"
+            self.read_to = self.length
+            self.content_id = self.text_id
+            self._stage([self._tail])
+
+    def _read(self, text: Text) -> None:
+        begin = len(BYTE_ORDER_MARK) if self.has_bom else 0
+        mark = self._bundle.mark()
+        try:
+            spans = document_spans(text, begin)
+            while batch := list(islice(spans, 4096)):
+                self._stage([self._cut(text, begin, end) for begin, end in batch])
+        except NotJsonError:
+            self._bundle.cut_back(mark)
+            self.layout = None
+            self.lines = self.read_to = 0
+            self.content_id = hashlib.sha256().hexdigest()
+            line_end = 2 if text.endswith(b"\r\n") else 1 if text.endswith(b"\n") else 0
+            self._tail = self._cut(text, begin, len(text) - line_end)
+            if line_end:
+                self.take_tail()
+
+    def _cut(self, text: Text, begin: int, end: int) -> tuple[bytes, int]:
+        """Give a record, or what is kept of one that is too long, and its length."""
+        length = end - begin
+        kept = length if length <= self._max_record_bytes else LONG_RECORD_BYTES
+        return bytes(memoryview(text)[begin : begin + min(kept, length)]), length
+
+    def _stage(self, records: list[tuple[bytes, int]]) -> None:
+        numbered = enumerate(records, self.lines + 1)
+        lines = [
+            b"%b%b\n" % (self._prefix, _staged(number, record, length, self._max_record_bytes))
+            for number, (record, length) in numbered
+        ]
+        self._bundle.write(b"".join(lines))
+        self.lines += len(lines)
+
+
+def _staged(number: int, record: bytes, length: int, max_record_bytes: int) -> bytes:
+    """Give the staged line of a record of `length` bytes, of which at least the first 64 KiB are given."""
+    if length > max_record_bytes:
+        return b"%d\tL\t%b" % (number, b64encode(record[:LONG_RECORD_BYTES]))
+    if b"\n" in record:
+        return b"%d\tB\t%b" % (number, b64encode(record))
+    return b"%d\t\t%b" % (number, record)
+
+
+def _joined(rest: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    return chain([rest], pieces) if rest else pieces

@@ -1,0 +1,149 @@
+"""What a run says: log lines as text or JSON, a progress bar on a terminal, a summary table at the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ingest.discovery import RawFile
+    from ingest.manifest import Manifest
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, stage and message, and what else the entry is about."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        return json.dumps(entry | getattr(record, "facts", {}))
+
+
+class Report:
+    """Tells people (`text`) or machines (`json`) on standard output what a run does."""
+
+    def __init__(self, log_format: str) -> None:
+        self.is_json = log_format == "json"
+        self.console = Console(highlight=False, soft_wrap=True)
+        self.has_bar = self.console.is_terminal and not self.is_json
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        handler = logging.StreamHandler(sys.stdout)
+        text = logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S")
+        handler.setFormatter(JsonLines() if self.is_json else text)
+        self.log = logging.Logger("ingest", logging.DEBUG if self.is_json else logging.INFO)
+        self.log.addHandler(handler)
+
+    def say(self, message: str, *, level: int = logging.INFO, **facts: Any) -> None:
+        """Log a line; the facts are for machines: stage, feed, file, records, bytes, seconds."""
+        self.log.log(level, message.replace("\n", "\\n"), extra={"facts": facts})
+
+    @contextmanager
+    def staging(self, files: Sequence[RawFile]) -> Iterator[Callable[[RawFile, int], None]]:
+        """Show the progress of reading these files; gives what is to be called with each file and its bytes read."""
+        started = time.monotonic()
+        total = sum(file.size for file in files)
+        columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self.console, transient=True, disable=not (self.has_bar and files)) as bar:
+            task = bar.add_task("reading", total=total)
+
+            def on_progress(file: RawFile, read: int) -> None:
+                bar.advance(task, read)
+                self.seconds[file.feed.name] = time.monotonic() - started
+
+            yield on_progress
+        if files:
+            seconds = round(time.monotonic() - started, 3)
+            self.say(f"read {len(files):,} files, {total:,} bytes, in {seconds:.1f} s", stage="staging", bytes=total, seconds=seconds)
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """Show that something without measurable progress is under way."""
+        started = time.monotonic()
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self.console, transient=True, disable=not self.has_bar) as bar:
+            bar.add_task(what, total=None)
+            yield
+        seconds = round(time.monotonic() - started, 3)
+        self.say(f"{what}: {seconds:.1f} s", stage="loading", seconds=seconds)
+
+    def loaded(self, manifest: Manifest, *, seconds: float) -> None:
+        """Tell what became of each file of a load: all of them to machines, to people those to look at."""
+        for version, defective in zip(manifest.versions, manifest.defective_records, strict=True):
+            failed = version.status == "failed"
+            self.say(
+                f"{version.source_file}: {version.status}" + (f", {version.reason}" if version.reason else ""),
+                level=logging.WARNING if failed else logging.INFO if version.reason else logging.DEBUG,
+                stage="file",
+                feed=version.feed,
+                file=version.source_file,
+                status=version.status,
+                records=version.records,
+                defective=defective,
+                bytes=version.bytes,
+            )
+        self.say(f"load {manifest.load_id} is complete", stage="loaded", load_id=manifest.load_id, seconds=round(seconds, 3))
+
+    def preview(self, manifest: Manifest) -> None:
+        """Tell what a load would make of each file."""
+        for version in manifest.versions:
+            self.say(
+                f"{version.status:<17}  {version.records:>9,} records  {version.source_file}"
+                + (f": {version.reason}" if version.reason else ""),
+                stage="preview",
+                feed=version.feed,
+                file=version.source_file,
+                status=version.status,
+                records=version.records,
+                bytes=version.bytes,
+            )
+        for name, reason in manifest.ignored:
+            self.say(f"{'ignored':<36}  {name}: {reason}", stage="preview", file=name, status="ignored")
+
+    def unreadable(self, manifest: Manifest) -> None:
+        for name, reason in manifest.unreadable:
+            self.say(f"{name}: {reason}", level=logging.WARNING, stage="file", file=name, status="unreadable")
+
+    def summary(self, feeds: Sequence[str], manifests: Sequence[Manifest], seconds: float) -> None:
+        """Close the run: per feed what was loaded, and what was ignored."""
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        table.add_column("feed")
+        for name in ("files", "records", "defective", "bytes", "seconds"):
+            table.add_column(name, justify="right")
+        for feed in feeds:
+            counts = _counts(feed, manifests)
+            self.say("", stage="summary", feed=feed, **counts) if self.is_json else None
+            numbers = [f"{count:,}" for count in counts.values()]
+            table.add_row(feed, *numbers, f"{self.seconds[feed]:.1f}")
+        ignored = len(manifests[-1].ignored)
+        if self.is_json:
+            self.say("done", stage="done", seconds=round(seconds, 3), ignored=ignored)
+            return
+        self.console.print(table)
+        self.console.print(f"{ignored:,} other paths ignored; {seconds:.1f} s in all")
+
+
+def _counts(feed: str, manifests: Sequence[Manifest]) -> dict[str, int]:
+    counts = {"files": 0, "records": 0, "defective": 0, "bytes": 0}
+    for manifest in manifests:
+        defective = manifest.defective_records or (0,) * len(manifest.versions)
+        for version, of_version in zip(manifest.versions, defective, strict=True):
+            if version.feed == feed:
+                counts["files"] += 1
+                counts["records"] += version.records
+                counts["defective"] += of_version
+                counts["bytes"] += version.bytes
+    return counts

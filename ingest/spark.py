@@ -1,0 +1,31 @@
+"""The Spark session of ingest, with the settings of the dbt profile."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import yaml
+from pyspark.sql import SparkSession
+
+if TYPE_CHECKING:
+    from ingest.load import Settings
+
+
+def start_spark(settings: Settings, *, with_metastore: bool) -> SparkSession:
+    """Start Spark, or join the session of this process.
+
+    Ingest writes by path and leaves the metastore, which one process at a time can open, to dbt.
+    """
+    conf = profile_settings(settings) | {"spark.sql.catalogImplementation": "hive" if with_metastore else "in-memory"}
+    return SparkSession.builder.config(map=conf).getOrCreate()
+
+
+def profile_settings(settings: Settings) -> dict[str, str]:
+    """Read the Spark settings of the profile's target, filled in as dbt does for this lake."""
+    text = (settings.project / "profiles" / "profiles.yml").read_text(encoding="utf-8")
+    environment = os.environ | {"LAKE_ROOT": str(settings.lake.root)}
+    profile: dict[str, Any] = yaml.safe_load(jinja2.Template(text).render(env_var=environment.get))["medallion"]
+    conf: dict[str, str] = profile["outputs"][profile["target"]]["server_side_parameters"]
+    return conf

@@ -1,0 +1,19 @@
+{#
+    dbt-spark's merge neither deletes nor compares keys that can be NULL. Here keys compare as equal when both
+    are NULL, and a model can name, as `meta.delete_when`, the source rows whose match is to go, all in one commit.
+#}
+{% macro spark__get_merge_sql(target, source, unique_key, dest_columns, incremental_predicates) -%}
+    {%- set delete_when = config.get('meta', {}).get('delete_when') -%}
+    {%- set on = [] -%}
+    {%- for key in unique_key -%}
+        {%- do on.append('target.' ~ key ~ ' <=> source.' ~ key) -%}
+    {%- endfor %}
+    merge into {{ target }} as target
+    using {{ source }} as source
+    on {{ on | join(' and ') }}
+    {%- if delete_when %}
+    when matched and source.{{ delete_when }} then delete
+    {%- endif %}
+    when matched then update set *
+    when not matched {% if delete_when %}and not source.{{ delete_when }} {% endif %}then insert *
+{%- endmacro %}

@@ -1,0 +1,51 @@
+{#
+    The loads that a model reads in this run: those above `after`, up to and with `up_to`, as literals, so that
+    Delta skips the files of all others. `after` is the load up to which the model was complete before; `up_to` is
+    what its parents have got: a model may be late, never ahead of what it reads.
+#}
+{% macro loads_to_read() -%}
+    {%- if not execute -%}
+        {{ return({'after': 0, 'up_to': 0}) }}
+    {%- endif -%}
+    {%- set state = run_state() -%}
+    {{ return({
+        'after': state.complete_up_to.get(model.unique_id, 0) if is_incremental() else 0,
+        'up_to': complete_up_to(model.unique_id, state),
+    }) }}
+{%- endmacro %}
+
+
+{#
+    The load up to which a model is complete once it has run: the smallest number of the models that it reads,
+    at most the run's pin. A parent that runs too has done so before it, or it would not run.
+#}
+{% macro complete_up_to(unique_id, state) -%}
+    {%- set numbers = [state.pin] -%}
+    {%- for parent_id in graph.nodes[unique_id].depends_on.nodes if parent_id.startswith('model.') -%}
+        {%- if parent_id in selected_resources or graph.nodes[parent_id].config.materialized == 'view' -%}
+            {%- do numbers.append(complete_up_to(parent_id, state)) -%}
+        {%- else -%}
+            {%- do numbers.append(state.complete_up_to.get(parent_id, 0)) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(numbers | min) }}
+{%- endmacro %}
+
+
+{# The run's pin (the newest complete load for commands that are no build), and every model's number. #}
+{% macro run_state() -%}
+    {%- if load_relation(source('audit', 'pipeline_steps')) is none -%}
+        {{ return({'pin': newest_load_id(), 'complete_up_to': {}}) }}
+    {%- endif -%}
+    {%- set rows = run_query(
+        "select null as step, max(up_to_load_id) as load_id from " ~ source('audit', 'pipeline_runs')
+        ~ " where run_id = '" ~ invocation_id ~ "' union all "
+        ~ "select step, max(complete_up_to_load_id) from " ~ source('audit', 'pipeline_steps') ~ " group by step"
+    ).rows -%}
+    {%- set pin = rows | selectattr('step', 'none') | map(attribute='load_id') | first -%}
+    {%- set numbers = {} -%}
+    {%- for row in rows if row['load_id'] is not none and row['step'] is not none -%}
+        {%- do numbers.update({row['step']: row['load_id'] | int}) -%}
+    {%- endfor -%}
+    {{ return({'pin': newest_load_id() if pin is none else pin | int, 'complete_up_to': numbers}) }}
+{%- endmacro %}

@@ -1,0 +1,27 @@
+{# Opens the lake for a command of dbt, and pins for a build the loads that all its models see. #}
+{% macro start_run() -%}
+    {%- if execute -%}
+        {%- do check_full_refresh() -%}
+        {%- do register_tables() -%}
+        {%- if is_build() -%}
+            {%- do check_seeds() -%}
+            insert into {{ source('audit', 'pipeline_runs') }} (run_id, command, started_at, up_to_load_id, status)
+            values ('{{ invocation_id }}', '{{ flags.WHICH }}', current_timestamp(), {{ newest_load_id() }}, 'running')
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro is_build() -%}
+    {{ return(flags.WHICH in ['build', 'run', 'retry']) }}
+{%- endmacro %}
+
+
+{# The newest load that is complete: its rows in bronze.source_files are its commit mark. #}
+{% macro newest_load_id() -%}
+    {%- set source_files = source('bronze', 'source_files') -%}
+    {%- if load_relation(source_files) is none -%}
+        {{ return(0) }}
+    {%- endif -%}
+    {{ return(run_query('select coalesce(max(_load_id), 0) as load_id from ' ~ source_files).rows[0]['load_id']) }}
+{%- endmacro %}

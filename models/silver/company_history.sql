@@ -1,0 +1,119 @@
+{{ config(unique_key=['_load_id', '_source_file', '_source_line']) }}
+{%- set loads = loads_to_read() %}
+
+with
+
+records as (
+
+    select * from {{ ref('staged_companies') }}
+    where
+        reject_reason is null
+        and _load_id > {{ loads.after }}
+        and _load_id <= {{ loads.up_to }}
+
+),
+
+{% if is_incremental() -%}
+-- The version before the new records: they may repeat it, or end it.
+versions_before as (
+
+    select history.* from {{ this }} as history
+    left semi join records
+        on history.company_id = records.company_id
+    where
+        history.valid_from_load_id <= {{ loads.after }}
+        and (history.valid_to_load_id is null or history.valid_to_load_id > {{ loads.after }})
+
+),
+
+{% endif -%}
+candidates as (
+
+    select
+        company_id,
+        name,
+        sector,
+        size_indicator,
+        geography,
+        is_active,
+        created_at,
+        _source_file,
+        _source_line,
+        _source_file_id,
+        _load_id
+    from records
+
+    {% if is_incremental() -%}
+    union all
+
+    select
+        company_id,
+        name,
+        sector,
+        size_indicator,
+        geography,
+        is_active,
+        created_at,
+        _source_file,
+        _source_line,
+        _source_file_id,
+        _load_id
+    from versions_before
+    {%- endif %}
+
+),
+
+compared as (
+
+    select
+        *,
+        struct(name, sector, size_indicator, geography, is_active, created_at) as attributes,
+        lag(struct(name, sector, size_indicator, geography, is_active, created_at)) over (
+            partition by company_id
+            order by _load_id, _source_file, _source_line
+        ) as attributes_before
+    from candidates
+
+),
+
+-- What equals the record before it is no version, so that record stands for the version before.
+versions as (
+
+    select
+        *,
+        lead(_load_id) over (
+            partition by company_id
+            order by _load_id, _source_file, _source_line
+        ) as next_load_id
+    from compared
+    where not attributes <=> attributes_before
+
+),
+
+final as (
+
+    select
+        company_id,
+        name,
+        sector,
+        size_indicator,
+        geography,
+        is_active,
+        created_at,
+        _load_id as valid_from_load_id,
+        next_load_id as valid_to_load_id,
+        next_load_id is null as is_current,
+        _source_file,
+        _source_line,
+        _source_file_id,
+        _load_id
+    from versions
+    {%- if is_incremental() %}
+    where
+        _load_id > {{ loads.after }}
+        or next_load_id is not null
+    {%- endif %}
+
+)
+
+select * from final

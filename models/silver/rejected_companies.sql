@@ -1,0 +1,56 @@
+{{ config(incremental_strategy='append') }}
+{%- set loads = loads_to_read() %}
+
+with
+
+staged as (
+
+    select * from {{ ref('staged_companies') }}
+    where
+        _load_id > {{ loads.after }}
+        and _load_id <= {{ loads.up_to }}
+
+),
+
+accepted as (
+
+    select * from {{ ref('company_history') }}
+    where _load_id <= {{ loads.up_to }}
+
+),
+
+rejected as (
+
+    select * from staged
+    left anti join accepted
+        on
+            staged._load_id = accepted._load_id
+            and staged._source_file = accepted._source_file
+            and staged._source_line = accepted._source_line
+    {%- if is_incremental() %}
+    left anti join {{ this }} as rejected_before
+        on
+            staged._load_id = rejected_before._load_id
+            and staged._source_file = rejected_before._source_file
+            and staged._source_line = rejected_before._source_line
+            and rejected_before._load_id > {{ loads.after }}
+    {%- endif %}
+
+),
+
+-- A record that breaks no rule and is no version repeats the version before it.
+final as (
+
+    select
+        coalesce(reject_reason, 'unchanged') as reject_reason,
+        company_id,
+        _raw,
+        _source_file,
+        _source_line,
+        _source_file_id,
+        _load_id
+    from rejected
+
+)
+
+select * from final

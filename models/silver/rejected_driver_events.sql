@@ -1,0 +1,70 @@
+{{ config(incremental_strategy='append') }}
+{%- set loads = loads_to_read() %}
+{%- set window = '_load_id > ' ~ loads.after ~ ' and _load_id <= ' ~ loads.up_to %}
+
+with
+
+staged as (
+
+    select * from {{ ref('staged_driver_events') }}
+    where {{ window }}
+
+),
+
+accepted as (
+
+    select * from {{ ref('driver_events') }}
+    where _load_id <= {{ loads.up_to }}
+
+),
+
+rejected as (
+
+    select * from staged
+    left anti join accepted
+        on
+            staged._load_id = accepted._load_id
+            and staged._source_file = accepted._source_file
+            and staged._source_line = accepted._source_line
+    {%- if is_incremental() %}
+    left anti join {{ this }} as rejected_before
+        on
+            staged._load_id = rejected_before._load_id
+            and staged._source_file = rejected_before._source_file
+            and staged._source_line = rejected_before._source_line
+            and rejected_before._load_id > {{ loads.after }}
+    {%- endif %}
+
+),
+
+-- A record that breaks no rule and was not accepted repeats the key of an accepted one.
+final as (
+
+    select
+        coalesce(rejected.reject_reason, 'duplicate') as reject_reason,
+        case
+            when rejected.reject_reason is null then not (
+                rejected.event_type <=> accepted.event_type
+                and rejected.company_id <=> accepted.company_id
+                and rejected.truck_id <=> accepted.truck_id
+                and rejected.payload <=> accepted.payload
+            )
+        end as is_conflicting,
+        accepted._load_id as duplicate_of_load_id,
+        accepted._source_file as duplicate_of_source_file,
+        accepted._source_line as duplicate_of_source_line,
+        rejected._raw,
+        rejected._source_file,
+        rejected._source_line,
+        rejected._source_file_id,
+        rejected._load_id
+    from rejected
+    left join accepted
+        on
+            rejected.reject_reason is null
+            and rejected.driver_id = accepted.driver_id
+            and rejected.event_timestamp = accepted.event_timestamp
+
+)
+
+select * from final

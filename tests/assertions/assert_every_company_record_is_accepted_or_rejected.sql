@@ -1,0 +1,45 @@
+-- Nothing is lost and nothing counts twice: in every load, the records of bronze are the versions and the rejected.
+{%- set loads = loads_to_read() %}
+
+with
+
+counted as (
+
+    select
+        _load_id,
+        1 as in_bronze,
+        0 as in_silver
+    from {{ source('bronze', 'companies') }}
+
+    union all
+
+    select
+        _load_id,
+        0 as in_bronze,
+        1 as in_silver
+    from {{ ref('company_history') }}
+
+    union all
+
+    select
+        _load_id,
+        0 as in_bronze,
+        1 as in_silver
+    from {{ ref('rejected_companies') }}
+
+),
+
+final as (
+
+    select
+        _load_id,
+        sum(in_bronze) as bronze_records,
+        sum(in_silver) as silver_records
+    from counted
+    where _load_id <= {{ loads.up_to }}
+    group by _load_id
+    having sum(in_bronze) <> sum(in_silver)
+
+)
+
+select * from final
