@@ -23,3 +23,38 @@ $(READY): requirements/build.lock requirements/main.lock requirements/java.lock 
 	@$(BIN)/python -m ingest.provision
 	@touch $@
 
+demo: $(LAKE)/.demo ## sample data, load, build: the whole way from raw files to gold
+	@$(BIN)/python -m ingest status
+	@echo
+	@echo "Look at what was rejected, and at the lineage of it all:"
+	@echo "  . .venv/bin/activate"
+	@echo "  dbt show --inline \"select * from {{ ref('rejected_driver_events') }}\" --limit 5"
+	@echo "  make docs"
+
+$(LAKE)/.demo: $(READY)
+	@test -e data/raw || $(BIN)/python -m ingest sample
+	@$(BIN)/python -m ingest build
+	@touch $@
+
+ingest: $(READY) ## load new raw files into bronze
+	@$(BIN)/python -m ingest
+
+build: $(READY) ## load, then make silver and gold with dbt
+	@$(BIN)/python -m ingest build
+
+docs: $(READY) ## write the documentation as one file, docs/site/index.html
+	@$(BIN)/dbt --quiet docs generate --static
+	@mkdir -p docs/site && cp target/static_index.html docs/site/index.html
+	@echo "docs/site/index.html: open it in a browser; the lineage graph is the blue button at the bottom right"
+
+test: $(READY) ## every test: Python, Spark, Delta and dbt
+	@$(BIN)/python -m pytest
+
+lint: $(READY) ## sqlfluff, ruff, mypy
+	@$(BIN)/sqlfluff lint models tests/assertions
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+clean: ## remove what was generated, the lake and the sample data with it; .venv stays
+	@rm -rf data target logs docs/site

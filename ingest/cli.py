@@ -1,4 +1,4 @@
-"""The commands: `python -m ingest [load | build | sample]`."""
+"""The commands: `python -m ingest [load | build | sample | status]`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 
 from ingest.errors import IngestError
 from ingest.feeds import read_feeds
@@ -16,6 +17,7 @@ from ingest.load import Settings, preview_load, run_load
 from ingest.report import Report
 from ingest.sample import write_sample
 from ingest.staging import Limits
+from ingest.status import show_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,18 +51,23 @@ def commands() -> None:
       python -m ingest --dry-run        say what a load would do
       python -m ingest build            load what is new, then run 'dbt build'
       python -m ingest sample           write sample files to load
+      python -m ingest status           say what the lake holds
 
     Exit codes: 0 done; 1 done, but a file failed (its line says why); 2 not done.
     """
+
+
+lake_option = click.option(
+    "--lake", envvar="LAKE_ROOT", type=click.Path(path_type=Path), default=Path("data/processed/medallion"),
+    show_default=True, show_envvar=True, help="Folder of the lake; dbt finds it by the variable.",
+)  # fmt: skip
 
 
 def load_options(command: Callable[..., None]) -> Callable[..., None]:
     options = [
         click.option("--raw", envvar="RAW_ROOT", type=click.Path(path_type=Path), default=Path("data/raw"),
                      show_default=True, show_envvar=True, help="Folder of the raw files."),
-        click.option("--lake", envvar="LAKE_ROOT", type=click.Path(path_type=Path),
-                     default=Path("data/processed/medallion"), show_default=True, show_envvar=True,
-                     help="Folder of the lake; dbt finds it by the variable."),
+        lake_option,
         click.option("--settle", type=click.FloatRange(min=0), default=Limits.settle_seconds, show_default=True,
                      metavar="SECONDS", help="Hold back an unfinished last line while its file is younger than this."),
         click.option("--max-record-bytes", type=click.IntRange(min=1), default=Limits.max_record_bytes,
@@ -126,6 +133,13 @@ def sample(*, out: Path, batches: int, events_per_batch: int, companies: int, se
         f"{out}: {written.events:,} events and {written.companies:,} companies in {written.files:,} files, "
         f"{written.bytes:,} bytes; {written.truth} says what should become of each line"
     )
+
+
+@commands.command()
+@lake_option
+def status(*, lake: Path) -> None:
+    """Say what the lake holds: tables and rows, what was rejected and why."""
+    show_status(Lake(_resolved("lake", lake)), Console(highlight=False))
 
 
 def _settings(*, raw: Path, lake: Path, settle: float, max_record_bytes: int, max_file_bytes: int, **_: Any) -> Settings:

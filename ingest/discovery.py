@@ -47,7 +47,7 @@ class Listing:
 
 
 def encode_name(path: bytes) -> str:
-    r"""Turn a path into text that no other path gives: a byte that is not UTF-8 is `\xNN`, a backslash two."""
+    r"""Turn a path into text, no two into one: a byte that is not UTF-8 becomes `\xNN`, a backslash two."""
     return path.replace(b"\\", b"\\\\").decode("utf-8", errors="backslashreplace")
 
 

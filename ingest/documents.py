@@ -1,7 +1,7 @@
 """JSON as bytes: where a value ends, and how a `.json` text falls into records.
 
-The grammar is RFC 8259. Limits, and UTF-8 inside strings, are not judged here, so that a bad element of an array
-leaves the others alone. Nothing recurses and no value is built: depth and size cost next to no memory.
+The grammar is RFC 8259. Limits, and UTF-8 inside strings, are not judged here, so that a bad element of an
+array leaves the others alone. Nothing recurses and no value is built: depth and size cost next to no memory.
 """
 
 from __future__ import annotations
@@ -16,23 +16,28 @@ if TYPE_CHECKING:
 Text: TypeAlias = bytes | bytearray
 
 # Repeats have an upper bound, or a hostile text would fill the memory of the regex engine; and no two runs of
-# white space stand side by side, or it would fill its time.
+# white space stand side by side, or it would take all its time.
 _SPACE = rb"[ \t\r\n]*"
 _PLAIN = rb'[^"\\\x00-\x1f]*'
-_PIECE = rb'%b(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})%b){0,999}' % (_PLAIN, _PLAIN)
+_PIECE = rb'%b(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})%b){0,99}' % (_PLAIN, _PLAIN)
+_KEY = rb'%b"%b"%b:%b' % (_SPACE, _PIECE, _SPACE, _SPACE)
 _NUMBER = rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _SCALAR = rb'(?:"%b"|%b|true|false|null)' % (_PIECE, _NUMBER)
-_ITEM = _SPACE + _SCALAR
-_MEMBER = rb'%b"%b"%b:%b%b' % (_SPACE, _PIECE, _SPACE, _SPACE, _SCALAR)
-_FLAT_OBJECT = rb"\{(?:%b(?:%b,%b){0,99})?%b\}" % (_MEMBER, _SPACE, _MEMBER, _SPACE)
-_FLAT_ARRAY = rb"\[(?:%b(?:%b,%b){0,99})?%b\]" % (_ITEM, _SPACE, _ITEM, _SPACE)
+
+
+def _or_container_of(value: bytes) -> bytes:
+    """Add small arrays and objects of such values to the pattern of a value."""
+    members = rb"(?:%b%b%b(?:,|(?=\}))){1,30}(?<!,)" % (_KEY, value, _SPACE)
+    items = rb"(?:%b%b%b(?:,|(?=\]))){1,30}(?<!,)" % (_SPACE, value, _SPACE)
+    return rb"(?:%b|\{(?:%b|%b)\}|\[(?:%b|%b)\])" % (_SCALAR, members, _SPACE, items, _SPACE)
+
 
 _space = re.compile(_SPACE)
 _ink = re.compile(rb"[^ \t\r\n]")
 _piece = re.compile(_PIECE)
-_flat_value = re.compile(rb"%b|%b|%b" % (_SCALAR, _FLAT_OBJECT, _FLAT_ARRAY))
-_more_members = re.compile(rb"(?:%b,%b){1,99}" % (_SPACE, _MEMBER))
-_more_items = re.compile(rb"(?:%b,%b){1,99}" % (_SPACE, _ITEM))
+_small_value = re.compile(_or_container_of(_or_container_of(_or_container_of(_SCALAR))))
+_more_members = re.compile(rb"(?:%b,%b%b){1,99}" % (_SPACE, _KEY, _SCALAR))
+_more_items = re.compile(rb"(?:%b,%b%b){1,99}" % (_SPACE, _SPACE, _SCALAR))
 
 
 class NotJsonError(ValueError):
@@ -48,10 +53,10 @@ def is_json_value(text: Text) -> bool:
 
 
 def is_json_lines(text: Text, start: int, *, is_whole: bool) -> bool | None:
-    """Tell whether a `.json` text from `start` on is JSON Lines, not one document; None if only more of it will tell.
+    """Tell whether a `.json` text (from `start` on) is JSON Lines, or None if only more of it will tell.
 
-    It is if its first line that is not blank is one complete JSON value, and not the only one: then the text as a
-    whole is no document. A blank text is lines without a record.
+    It is if its first line that is not blank is one complete JSON value, and not the only one: then the text
+    as a whole is no document. A blank text is lines without a record.
     """
     first = _ink.search(text, start)
     if first is None:
@@ -105,9 +110,9 @@ def _value_end(text: Text, at: int) -> int:
     nesting = bytearray()
     while True:
         at = _skip_space(text, at)
-        flat = _flat_value.match(text, at)
-        if flat:
-            at = flat.end()
+        small = _small_value.match(text, at)
+        if small:
+            at = small.end()
         elif text[at : at + 1] == b"[":
             nesting += b"["
             at += 1

@@ -182,7 +182,7 @@ def _refuse_overlaps(feeds: tuple[Feed, ...]) -> None:
             if not set_apart and _overlap(_tokens(path), _tokens(other_path)):
                 message = (
                     f"tables {one.name!r} and {other.name!r}: a file could match both {path!r} and"
-                    f" {other_path!r}; change one of these patterns, or exclude the name of the one in the other"
+                    f" {other_path!r}; change a pattern, or exclude the name that one has from the other"
                 )
                 raise _WrongError(message)
 

@@ -15,124 +15,103 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from ingest.discovery import RawFile
-
-CHUNK_BYTES = 1 << 20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_GZIP_MARK = b"\x1f\x8b"
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_GZIP_MARK = b"\x1f\x8b"
+_PIECE_BYTES = 1 << 20
+
+
+class UnreadableError(Exception):
+    """The file cannot be opened or read; the message is what the system says."""
 
 
 class UnusableError(Exception):
     """The file fails as a whole; the message says why and what to do."""
 
 
-class UnreadableError(Exception):
-    """The file cannot be opened or read now; the message says why and what to do."""
-
-    def __init__(self, error: OSError) -> None:
-        """Say what the system said."""
-        super().__init__(f"cannot be read ({error.strerror}): it stays as it is in the lake and is tried at every run")
-
-
-def too_large(max_bytes: int) -> str:
-    """Say that a file has more uncompressed text than is allowed."""
-    return f"over the size limit of {max_bytes:,} bytes of uncompressed text: split it into several files"
-
-
-def document_too_large(max_bytes: int) -> str:
-    """Say that one JSON document has more text than is allowed."""
-    return f"over the size limit of {max_bytes:,} bytes for one JSON document: write JSON Lines, one record a line"
-
-
 class RawInput:
-    """The bytes of one open regular file, up to the size it had when it was opened, so that growth comes later.
+    """The bytes of one open file, up to the size that it had then: what comes later is for a later load.
 
-    `bytes_read` counts the bytes on disk, `digest()` is their SHA-256 in hexadecimal, of gzip only once the text
-    has been read to its end.
+    `modified_at` is from before the first byte was read, `bytes_read` counts bytes on disk. `gzip_id` gives
+    their SHA-256 once the text of a gzip has been read to its end; in any other file they are the text.
     """
 
-    def __init__(self, file: RawFile, *, tell: Callable[[int], None]) -> None:
-        """Open the file; raises UnreadableError if that cannot be, or it is no regular file any more."""
-        try:
-            descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            raise UnreadableError(error) from error
+    def __init__(self, descriptor: int, *, tell: Callable[[int], None]) -> None:
+        """Take an open descriptor; `tell` gets the number of bytes after each read."""
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            os.close(descriptor)
-            raise UnreadableError(OSError(None, "no regular file any more"))
+            message = "it is no longer a regular file"
+            raise UnreadableError(message)
         self.modified_at = modification_time(status)
         self.bytes_read = 0
-        self.gzip_hash: hashlib._Hash | None = None
+        self.gzip_id: Callable[[], str] | None = None
         self._descriptor = descriptor
-        self._name = file.name
         self._size = status.st_size
         self._tell = tell
 
-    def text(self, *, max_bytes: int) -> Iterator[bytes]:
-        """Yield the uncompressed text from its start, never an empty piece, the first with at least 4 bytes if it has.
+    def text(self, *, is_named_gzip: bool, max_bytes: int) -> Iterator[bytes]:
+        """Yield the uncompressed text from its start; no piece is empty, the first has 4 bytes or all.
 
-        Raises UnusableError when it meets what makes the whole file unusable, UnreadableError if it cannot be read.
+        Raises UnusableError when it meets what makes the whole file unusable, UnreadableError if reading
+        fails.
         """
         raw = self._raw()
         first = next(raw, b"")
+        pieces = chain([first], raw) if first else raw
         if first.startswith(_GZIP_MARK):
-            self.gzip_hash = hashlib.sha256()
-            pieces = _gunzip(self._hashed(chain([first], raw), self.gzip_hash))
-        elif not first and self._name.lower().endswith(".gz"):
-            message = "an empty file is no gzip: write it again"
+            digest = hashlib.sha256()
+            self.gzip_id = digest.hexdigest
+            pieces = _gunzip(_hashed(pieces, digest))
+        elif not first and is_named_gzip:
+            message = "empty, which no gzip is: write the file again"
             raise UnusableError(message)
         elif self._size > max_bytes:
             raise UnusableError(too_large(max_bytes))
-        else:
-            pieces = chain([first], raw) if first else raw
-        total = 0
+        text_bytes = 0
         for piece in _checked_start(pieces):
-            total += len(piece)
-            if total > max_bytes:
+            text_bytes += len(piece)
+            if text_bytes > max_bytes:
                 raise UnusableError(too_large(max_bytes))
             yield piece
 
-    def whole_digest(self) -> str:
-        """Give the SHA-256 of the bytes on disk by reading them once more: for a file that gave no text."""
+    def whole_id(self) -> str:
+        """Give the SHA-256 of the bytes on disk by reading them once more, for a file that gave no text."""
         digest = hashlib.sha256()
         for piece in self._raw():
             digest.update(piece)
         return digest.hexdigest()
 
-    def newest_modification(self) -> datetime:
-        """Give the time of modification as it is now, or as it was at the start if that is later."""
+    def last_modified_at(self) -> datetime:
+        """Give the time of modification as it is now, or was at the start if that is later."""
         return max(self.modified_at, modification_time(os.fstat(self._descriptor)))
 
     def _raw(self) -> Iterator[bytes]:
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
         self.bytes_read = 0
-        while piece := self._read(min(CHUNK_BYTES, self._size - self.bytes_read)):
+        while wanted := min(_PIECE_BYTES, self._size - self.bytes_read):
+            try:
+                piece = os.pread(self._descriptor, wanted, self.bytes_read)
+            except OSError as error:
+                raise UnreadableError(error.strerror) from error
+            if not piece:
+                return
             self.bytes_read += len(piece)
             self._tell(len(piece))
             yield piece
 
-    def _read(self, size: int) -> bytes:
-        try:
-            return os.read(self._descriptor, size)
-        except OSError as error:
-            raise UnreadableError(error) from error
 
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
+def too_large(max_bytes: int) -> str:
+    """Say that a file has more text than is allowed."""
+    return f"over the size limit of {max_bytes:,} bytes of uncompressed text: split it into several files"
 
-    @staticmethod
-    def _hashed(pieces: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
-        for piece in pieces:
-            digest.update(piece)
-            yield piece
+
+def _hashed(pieces: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for piece in pieces:
+        digest.update(piece)
+        yield piece
 
 
 def _gunzip(pieces: Iterator[bytes]) -> Iterator[bytes]:
     member = zlib.decompressobj(wbits=31)
-    members = 1
     for piece in pieces:
         rest = piece
         while rest:
@@ -141,17 +120,16 @@ def _gunzip(pieces: Iterator[bytes]) -> Iterator[bytes]:
                 if not rest:
                     break
                 member = zlib.decompressobj(wbits=31)
-                members += 1
             try:
-                text = member.decompress(rest, CHUNK_BYTES)
+                text = member.decompress(rest, _PIECE_BYTES)
             except zlib.error as error:
-                message = f"corrupt gzip, in its part {members} ({error}): write the file again"
+                message = f"corrupt gzip, or other bytes after it ({error}): write the file again"
                 raise UnusableError(message) from error
             rest = member.unused_data if member.eof else member.unconsumed_tail
             if text:
                 yield text
     if not member.eof:
-        message = "truncated gzip: its end is missing; finish writing it, or write it again"
+        message = "truncated gzip, its end is missing: finish writing the file, or write it again"
         raise UnusableError(message)
 
 
@@ -160,7 +138,7 @@ def _checked_start(pieces: Iterator[bytes]) -> Iterator[bytes]:
     while len(start) < 4 and (more := next(pieces, b"")):  # noqa: PLR2004 - the longest byte order mark
         start += more
     if start.startswith(_UTF_16_MARKS) or b"\0" in start[:4]:
-        message = "UTF-16 or UTF-32 text, or binary data, by its first bytes: write it as UTF-8"
+        message = "UTF-16, UTF-32 or no text at all, by its first bytes: write the file as UTF-8"
         raise UnusableError(message)
     if start:
         yield start

@@ -1,12 +1,14 @@
 """The text of one file as records in a bundle: numbered lines, or the elements of a document.
 
-A bundle is plain text for Spark, one line a record: `file number TAB line number TAB kind TAB record`. The kind is
-empty for the record as it is, `B` for Base64, `L` for Base64 of the start of a record that is too long.
+A bundle is plain text for Spark, one line a record: `file number TAB line number TAB kind TAB record`. The
+kind is empty for the record as it is, `B` for Base64, `L` for Base64 of the start of a record that is too
+long.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from base64 import b64encode
 from itertools import chain, islice
 from typing import TYPE_CHECKING, BinaryIO, Literal
@@ -38,7 +40,7 @@ class Bundle:
     def write(self, lines: bytes) -> None:
         """Add whole lines."""
         if self._file is None or self._offset >= _PART_BYTES:
-            self.close()
+            self._close()
             self._folder.mkdir(parents=True, exist_ok=True)
             self._parts.append(self._folder / f"part-{len(self._parts):05}.txt")
             self._file = self._parts[-1].open("wb", buffering=0)
@@ -57,7 +59,7 @@ class Bundle:
         parts, offset = mark
         if mark == self.mark():
             return
-        self.close()
+        self._close()
         for path in self._parts[parts:]:
             path.unlink()
         del self._parts[parts:]
@@ -67,26 +69,33 @@ class Bundle:
             self._file.truncate(offset)
             self._file.seek(offset)
 
-    def close(self) -> tuple[Path, ...]:
-        """Close the part that is open and give all parts."""
+    def finish(self) -> tuple[Path, ...]:
+        """Have all parts on disk, as the plan of the load will rely on them, and give their paths."""
+        self._close()
+        for path in self._parts:
+            with path.open("rb") as part:
+                os.fsync(part.fileno())
+        return tuple(self._parts)
+
+    def _close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
-        return tuple(self._parts)
 
 
 class LineReader:
     """Counts and stages lines piece by piece; what comes after the last line end waits for `take_tail`.
 
-    Offsets count bytes of the uncompressed text, its byte order mark included: reading began at `start`, ended at
-    `read_to`, and `length` is all that was seen. If an unterminated last line was read, it begins at `open_line_at`.
-    No more than the longest record allowed is held in memory.
+    Offsets count bytes of the uncompressed text, its byte order mark included: reading began at `start`,
+    ended at `read_to`, and `length` is all that was seen. If an unterminated last line was read, it begins at
+    `open_line_at`. No more than the longest record allowed is held in memory.
     """
 
     layout: Literal["lines"] = "lines"
 
     def __init__(self, bundle: Bundle, *, file_number: int, max_record_bytes: int) -> None:
         """Begin at the start of the text."""
+        self.goes_on = False
         self.has_bom = False
         self.start = self.read_to = self.length = 0
         self.first_line = self._number = 1
@@ -125,9 +134,12 @@ class LineReader:
     def pass_over(self, pieces: Iterator[bytes], old: FileVersion) -> Iterator[bytes] | None:
         """Pass over the text that an earlier load has read, and give the pieces after it; None if it differs.
 
-        A last line without a line end that was read then is opened again, under its old number, unless all that
-        has come is its line end. A lone CR may still become one, so that is left to `take_tail`.
+        A last line without a line end that was read then is opened again, under its old number, unless all
+        that has come is its line end. A lone CR may still become one, so that is left to `take_tail`.
         """
+        self.goes_on = True
+        if not old.read_to:
+            return pieces
         self.first_line = self._number = old.first_line + old.lines
         rest = next(pieces, b"")
         if rest.startswith(BYTE_ORDER_MARK) != old.has_bom:
@@ -141,22 +153,11 @@ class LineReader:
         self.has_bom = old.has_bom
         self.start = self.length
         self._mark_read()
-        if old.open_line_at is None:
-            return _joined(rest, pieces)
-        while len(rest) < len(b"\r\n") and (more := next(pieces, b"")):
-            rest += more
-        line_end = 2 if rest.startswith(b"\r\n") else 1 if rest.startswith(b"\n") else 0
-        if line_end or not rest:
-            self._forget_line()
-            rest = self._hash_up_to(self.length + line_end, rest, pieces, keep=False)
-            self._mark_read()
-            self.open_line_at = None if line_end else old.open_line_at
-            return _joined(rest, pieces)
-        self.open_line_at = old.open_line_at
-        self._hash_before_line = hash_before_line
-        if rest != b"\r":
-            self._reopen_line()
-        return _joined(rest, pieces)
+        if old.open_line_at is not None:
+            while len(rest) < len(b"\r\n") and (more := next(pieces, b"")):
+                rest += more
+            rest = self._end_or_reopen_line(old.open_line_at, hash_before_line, rest)
+        return chain([rest], pieces) if rest else pieces
 
     def feed(self, piece: bytes) -> None:
         """Read on."""
@@ -172,7 +173,7 @@ class LineReader:
         self._hash_up_to(self.length + len(piece), piece, iter(()), keep=True)
 
     def has_complete_tail(self) -> bool:
-        """Tell whether what comes after the last line end is a JSON value that can only grow, not be finished."""
+        """Tell whether what comes after the last line end is a whole JSON value."""
         return not self._dropped_bytes and not self._line.endswith(b"\r") and is_json_value(bytes(self._line))
 
     def take_tail(self) -> None:
@@ -191,6 +192,21 @@ class LineReader:
         self._read_hash = self._hash.copy()
         self.open_line_at = None
 
+    def _end_or_reopen_line(self, line_at: int, hash_before_line: hashlib._Hash, rest: bytes) -> bytes:
+        """Decide what the text after a last line that was read without its end makes of it."""
+        self.open_line_at = line_at
+        line_end = 2 if rest.startswith(b"\r\n") else 1 if rest.startswith(b"\n") else 0
+        if not rest or line_end:
+            self._forget_line()
+        if line_end:
+            rest = self._hash_up_to(self.length + line_end, rest, iter(()), keep=False)
+            self._mark_read()
+        elif rest:
+            self._hash_before_line = hash_before_line
+            if rest != b"\r":
+                self._reopen_line()
+        return rest
+
     def _reopen_line(self) -> None:
         """Go back to the start of the line that was read without its end."""
         if self.open_line_at is not None and self._hash_before_line is not None:
@@ -201,7 +217,7 @@ class LineReader:
             self.open_line_at = self._hash_before_line = None
 
     def _hash_up_to(self, offset: int, rest: bytes, pieces: Iterator[bytes], *, keep: bool) -> bytes:
-        """Hash the text up to the offset, or to its end if that comes first; give what is left of the piece."""
+        """Hash the text up to the offset, or to its end if it is shorter; give the rest of the piece."""
         while self.length < offset:
             rest = rest or next(pieces, b"")
             if not rest:
@@ -263,10 +279,11 @@ class LineReader:
 class DocumentReader:
     """Stages the records of a `.json` text that is not JSON Lines; has the attributes of LineReader.
 
-    A text that is no document is one record. Without a line end at its end it may be unfinished, so it waits as a
-    whole for `take_tail`.
+    A text that is no document is one record. Without a line end at its end it may be unfinished, so it waits
+    as a whole for `take_tail`.
     """
 
+    goes_on = False
     first_line = 1
     start = 0
     blank_lines = 0
@@ -342,7 +359,3 @@ def _staged(number: int, record: bytes, length: int, max_record_bytes: int) -> b
     if b"\n" in record:
         return b"%d\tB\t%b" % (number, b64encode(record))
     return b"%d\t\t%b" % (number, record)
-
-
-def _joined(rest: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    return chain([rest], pieces) if rest else pieces

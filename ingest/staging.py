@@ -1,22 +1,17 @@
-"""Which files are new or changed, what each load reads of them, and the bundles that Spark reads in their place."""
+"""Which files are new or changed, what a load reads of them, and the bundles that Spark reads instead."""
 
 from __future__ import annotations
 
-from contextlib import closing
+import os
+import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 from ingest.documents import is_json_lines
-from ingest.reading import (
-    BYTE_ORDER_MARK,
-    RawInput,
-    UnreadableError,
-    UnusableError,
-    document_too_large,
-    too_large,
-)
+from ingest.reading import BYTE_ORDER_MARK, RawInput, UnreadableError, UnusableError, too_large
 from ingest.records import Bundle, DocumentReader, LineReader
 
 if TYPE_CHECKING:
@@ -28,18 +23,19 @@ if TYPE_CHECKING:
 
 _READ = ("loaded", "appended", "replaced")
 _CLOCK_DOUBT = timedelta(seconds=2)
+_DOCUMENT_NAME = re.compile(r"\.json(\.gz)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class FileVersion:
-    """What the lake knows of one file after one load: a row of `bronze.source_files`, then what the manifest adds.
+    """What is known of one file after a load: a row of `bronze.source_files`, then what only the manifest has.
 
-    `bytes` to `records` count what the load read (uncompressed), beginning in line `first_line`; `file_bytes` is the
-    file on disk. The line after those read is always `first_line + lines`, also where nothing was read. A `reason`
-    on a version that was loaded, appended or replaced says that its last line is held back.
+    `bytes` (uncompressed) to `records` count what the load read, from line `first_line` on; the next line is
+    always `first_line + lines`, also where nothing was read. A `reason` of a version that was loaded,
+    appended or replaced says that its last line is held back.
 
-    `read_to` is the offset in the uncompressed text, byte order mark included, where reading ended; `open_line_at`
-    where a last line begins that was read without its line end; `layout` is None where nothing was decided.
+    Offsets count uncompressed text, its byte order mark included: reading ended at `read_to`, and a last line
+    that was read without a line end begins at `open_line_at`. `layout` is None where nothing was decided.
     """
 
     feed: str
@@ -67,7 +63,7 @@ class FileVersion:
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one load; bytes of files, documents and loads are those of the uncompressed text."""
+    """Bounds of files and loads; all bytes but those on disk are of uncompressed text."""
 
     settle_seconds: float = 60
     max_record_bytes: int = 16 << 20
@@ -79,9 +75,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class StagedLoad:
-    """What was staged: versions by file number, the bundles of each feed that has records, and what is left.
+    """What was staged: a version for each file number, and the bundles of each feed that has records.
 
-    `unreadable` are (name, sentence); `has_more` tells that the load was full before the files were.
+    `unreadable` are (name, sentence); `has_more` says that the load was full before all files were read.
     """
 
     versions: tuple[FileVersion, ...]
@@ -102,32 +98,23 @@ class _Load:
     now: Callable[[], datetime]
 
 
-@dataclass(frozen=True)
-class _Open:
-    """One file of a load while it is read: where its records go, and its version before, if that was of this feed."""
-
-    file: RawFile
-    number: int
-    bundle: Bundle
-    old: FileVersion | None
-
-
 def changed_files(
     listing: Listing, known: Mapping[str, FileVersion], *, now: datetime, limits: Limits
 ) -> tuple[RawFile, ...]:
-    """Give the files that must be opened, in the order of the listing; `known` is the latest version by name."""
-    at_rest = now - timedelta(seconds=limits.settle_seconds)
-    size_reasons = _size_reasons(limits)
+    """Give the files that must be opened, as listed; `known` is the latest version of each by its name."""
+    at_rest_since = now - timedelta(seconds=limits.settle_seconds)
 
     def is_changed(file: RawFile) -> bool:
         version = known.get(file.name)
-        if version is None or (version.file_bytes, version.modified_at) != (file.size, file.modified_at):
+        if version is None or version.feed != file.feed.name:
             return True
-        if version.feed != file.feed.name or file.modified_at >= version.loaded_at - _CLOCK_DOUBT:
+        if (version.file_bytes, version.modified_at) != (file.size, file.modified_at):
+            return True
+        if file.modified_at >= version.loaded_at - _CLOCK_DOUBT:
             return True
         if version.status == "failed":
-            return _is_size_reason(version.reason) and version.reason not in size_reasons
-        return _is_held_back(version) and file.modified_at <= at_rest
+            return _failed_by_other_limits(version, limits)
+        return _is_held_back(version) and file.modified_at <= at_rest_since
 
     return tuple(file for file in listing.files if is_changed(file))
 
@@ -147,9 +134,9 @@ def stage(
 ) -> StagedLoad:
     """Read what is new in the files, in the order of their names, into bundles under `folder/<feed>/`.
 
-    `known` is the latest version by name, `contents` the earlier versions with rows by source_file_id; `resume`
-    completes a version from its load's manifest, or gives None. `on_progress` gets bytes on disk as they are read.
-    Raises OSError only where the bundles cannot be written.
+    `known` is the latest version by name, `contents` the earlier versions with rows by source_file_id;
+    `resume` completes a version from the manifest of its load, or gives None. `on_progress` gets the bytes on
+    disk after each read. Raises OSError if the bundles cannot be written.
     """
     load = _Load(load_id, loaded_at, limits, dict(contents), resume, now)
     versions: list[FileVersion] = []
@@ -163,150 +150,148 @@ def stage(
             break
         bundle = bundles.setdefault(file.feed.name, Bundle(folder / file.feed.name))
         old = known.get(file.name)
-        old = old if old is not None and old.feed == file.feed.name else None
+        old = old if old and old.feed == file.feed.name else None
         mark = bundle.mark()
+        version = None
         try:
-            version = _stage_file(load, _Open(file, len(versions), bundle, old), on_progress)
+            version = _stage_file(file, old, len(versions), bundle, load, partial(on_progress, file))
         except UnreadableError as error:
+            unreadable.append((file.name, f"this file cannot be read: {error}"))
+        if version is None or version.status not in _READ:
             bundle.cut_back(mark)
-            unreadable.append((file.name, str(error)))
-            continue
-        if version is None:
-            continue
-        versions.append(version)
-        staged_bytes += version.bytes
-        if version.status in _READ:
-            load.contents[version.source_file_id] = [*load.contents.get(version.source_file_id, ()), version]
-    parts = {feed: bundle.close() for feed, bundle in bundles.items()}
-    return StagedLoad(tuple(versions), {f: p for f, p in parts.items() if p}, tuple(unreadable), has_more)
+        if version is not None:
+            versions.append(version)
+            staged_bytes += version.bytes
+            same = load.contents.get(version.source_file_id, [])
+            load.contents[version.source_file_id] = [*same, version]
+    parts = {feed: bundle.finish() for feed, bundle in bundles.items()}
+    return StagedLoad(
+        tuple(versions), {feed: paths for feed, paths in parts.items() if paths}, tuple(unreadable), has_more
+    )
 
 
-def _stage_file(load: _Load, file: _Open, on_progress: Callable[[RawFile, int], None]) -> FileVersion | None:
-    """Stage what is new in one file and give its version, or None if there is nothing new."""
-    mark = file.bundle.mark()
-    with closing(RawInput(file.file, tell=lambda read: on_progress(file.file, read))) as source:
-        try:
-            reader, appends = _read_text(load, file, source)
-        except UnusableError as error:
-            file.bundle.cut_back(mark)
-            return _failed(load, file, source, str(error))
-        return _version(load, file, source, reader, appends=appends, mark=mark)
-
-
-def _read_text(load: _Load, file: _Open, source: RawInput) -> tuple[LineReader | DocumentReader, bool]:
-    """Read the text up to its last line end; tell whether it goes on from the version before."""
-    if file.old is not None and file.old.status != "failed":
-        old = load.resume(file.old)
-        if old is not None and old.layout == "lines":
-            pieces = _text(load, file, source)
-            reader = _line_reader(load, file)
-            rest = None if isinstance(pieces, bytearray) else reader.pass_over(pieces, old)
-            if rest is not None:
-                for piece in rest:
-                    reader.feed(piece)
-                return reader, True
-    pieces = _text(load, file, source)
-    if isinstance(pieces, bytearray):
-        longest = load.limits.max_record_bytes
-        return DocumentReader(pieces, file.bundle, file_number=file.number, max_record_bytes=longest), False
-    reader = _line_reader(load, file)
-    for piece in pieces:
-        reader.feed(piece)
-    return reader, False
-
-
-def _line_reader(load: _Load, file: _Open) -> LineReader:
-    return LineReader(file.bundle, file_number=file.number, max_record_bytes=load.limits.max_record_bytes)
-
-
-def _text(load: _Load, file: _Open, source: RawInput) -> Iterator[bytes] | bytearray:
-    """Give the text from its start: in pieces if it is lines, as a whole if it is a document."""
-    pieces = source.text(max_bytes=load.limits.max_file_bytes)
-    if _is_always_lines(file.file.name):
-        return pieces
-    text = bytearray()
-    is_lines: bool | None = None
-    for piece in pieces:
-        text += piece
-        if is_lines is None and b"\n" in piece:
-            is_lines = is_json_lines(_without_mark(text), is_whole=False)
-        if is_lines:
-            return chain([bytes(text)], pieces)
-        if len(text) > load.limits.max_document_bytes:
-            raise UnusableError(document_too_large(load.limits.max_document_bytes))
-    return iter([bytes(text)] if text else []) if is_json_lines(_without_mark(text), is_whole=True) else text
-
-
-def _version(
+def _stage_file(
+    file: RawFile,
+    old: FileVersion | None,
+    number: int,
+    bundle: Bundle,
     load: _Load,
-    file: _Open,
-    source: RawInput,
-    reader: LineReader | DocumentReader,
-    *,
-    appends: bool,
-    mark: tuple[int, int],
+    tell: Callable[[int], None],
 ) -> FileVersion | None:
-    """Give the version of a file that was read to its last line end, or None if there is nothing new in it."""
-    old = file.old
-    file_id = source.gzip_hash.hexdigest() if source.gzip_hash else reader.text_id
-    is_same = old is not None and old.source_file_id == file_id and old.status != "failed"
-    if is_same and not _is_held_back(old):
-        file.bundle.cut_back(mark)
+    """Read one file into the bundle, for the caller to cut back unless loaded; None if nothing is new."""
+    try:
+        descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise UnreadableError(error.strerror) from error
+    try:
+        raw = RawInput(descriptor, tell=tell)
+        reader = _read(raw, file.name, _resumed(old, load), number, bundle, load.limits)
+        is_at_rest = load.now() - raw.last_modified_at() >= timedelta(seconds=load.limits.settle_seconds)
+    except UnusableError as error:
+        return _failed(file, old, raw, str(error), load)
+    finally:
+        os.close(descriptor)
+    source_file_id = raw.gzip_id() if raw.gzip_id else reader.text_id
+    is_same = old is not None and old.status != "failed" and old.source_file_id == source_file_id
+    if old and is_same and not _is_held_back(old):
         return None
-    repeated = None if is_same else _repeated(load, file, reader.layout or "document", file_id)
-    is_at_rest = load.now() - source.newest_modification() >= timedelta(seconds=load.limits.settle_seconds)
-    if repeated is not None or is_at_rest or reader.has_complete_tail():
+    twin = _loaded_before(file, source_file_id, reader.layout or "document", load)
+    if twin or is_at_rest or reader.has_complete_tail():
         reader.take_tail()
-    if is_same and appends and not reader.lines:
+    held_back_bytes = reader.length - reader.read_to
+    if is_same and held_back_bytes:
         return None
-    held_back = reader.length - reader.read_to
+    waiting = f"{held_back_bytes} bytes of an unfinished last line wait until the file comes to rest"
     version = FileVersion(
-        feed=file.file.feed.name,
-        source_file=file.file.name,
-        source_file_id=file_id,
+        feed=file.feed.name,
+        source_file=file.name,
+        source_file_id=source_file_id,
         load_id=load.load_id,
         loaded_at=load.loaded_at,
-        status="appended" if appends else "replaced" if old is not None and old.status != "failed" else "loaded",
-        reason=f"{held_back:,} bytes of an unfinished end wait until the file comes to rest" if held_back else None,
+        status=_status(old, reader, is_same=is_same),
+        reason=waiting if held_back_bytes else None,
         bytes=reader.read_to - reader.start,
         lines=reader.lines,
         blank_lines=reader.blank_lines,
         records=reader.records,
         first_line=reader.first_line,
-        file_bytes=source.bytes_read,
+        file_bytes=raw.bytes_read,
         content_id=reader.content_id,
-        previous_file_id=None if old is None else old.source_file_id,
-        modified_at=source.modified_at,
+        previous_file_id=old.source_file_id if old else None,
+        modified_at=raw.modified_at,
         layout=reader.layout,
         has_bom=reader.has_bom,
-        held_back_bytes=held_back,
+        held_back_bytes=held_back_bytes,
         read_to=reader.read_to,
         open_line_at=reader.open_line_at,
     )
-    if repeated is None:
-        return version
-    file.bundle.cut_back(mark)
-    return replace(
-        version,
-        status="duplicate_content",
-        reason=f"the same content as {repeated.source_file}, which load {repeated.load_id} read",
-        bytes=0,
-        lines=0,
-        blank_lines=0,
-        records=0,
-        first_line=reader.first_line + reader.lines,
-    )
+    return _as_duplicate(version, twin) if twin else version
 
 
-def _failed(load: _Load, file: _Open, source: RawInput, reason: str) -> FileVersion | None:
-    file_id = source.whole_digest()
-    old = file.old
-    if old is not None and (old.status, old.source_file_id, old.reason) == ("failed", file_id, reason):
+def _read(
+    raw: RawInput, name: str, old: FileVersion | None, number: int, bundle: Bundle, limits: Limits
+) -> LineReader | DocumentReader:
+    """Stage the text that comes after what the old version has read, or all if it does not begin with that."""
+    is_named_gzip = name.lower().endswith(".gz")
+    pieces = raw.text(is_named_gzip=is_named_gzip, max_bytes=limits.max_file_bytes)
+    if _DOCUMENT_NAME.search(name):
+        layout = _told_apart(pieces, limits)
+        if isinstance(layout, bytearray):
+            return DocumentReader(layout, bundle, file_number=number, max_record_bytes=limits.max_record_bytes)
+        pieces = layout
+    reader = LineReader(bundle, file_number=number, max_record_bytes=limits.max_record_bytes)
+    if old:
+        rest = reader.pass_over(pieces, old)
+        if rest is None:
+            return _read(raw, name, None, number, bundle, limits)
+        pieces = rest
+    for piece in pieces:
+        reader.feed(piece)
+    return reader
+
+
+def _told_apart(pieces: Iterator[bytes], limits: Limits) -> bytearray | Iterator[bytes]:
+    """Give the whole text if it is no JSON Lines, else its pieces."""
+    text = bytearray()
+    look_at = 0
+    for piece in pieces:
+        text += piece
+        is_over = len(text) > limits.max_document_bytes
+        if len(text) >= look_at or is_over:
+            # Looking only as often as the text doubles keeps the work in proportion to the text.
+            look_at = 2 * len(text)
+            if is_json_lines(text, _start(text), is_whole=False):
+                return chain([bytes(text)], pieces)
+        if is_over:
+            raise UnusableError(_too_large_document(limits.max_document_bytes))
+    return iter([bytes(text)] if text else []) if is_json_lines(text, _start(text), is_whole=True) else text
+
+
+def _start(text: bytearray) -> int:
+    return len(BYTE_ORDER_MARK) if text.startswith(BYTE_ORDER_MARK) else 0
+
+
+def _resumed(old: FileVersion | None, load: _Load) -> FileVersion | None:
+    """Complete a version that reading can go on from; a document is always read again as a whole."""
+    version = load.resume(old) if old and old.status != "failed" else None
+    return version if version and version.layout != "document" else None
+
+
+def _status(old: FileVersion | None, reader: LineReader | DocumentReader, *, is_same: bool) -> str:
+    if old is None or old.status == "failed":
+        return "loaded"
+    is_held_back_document = is_same and reader.layout == "document"
+    return "appended" if reader.goes_on or is_held_back_document else "replaced"
+
+
+def _failed(file: RawFile, old: FileVersion | None, raw: RawInput, reason: str, load: _Load) -> FileVersion | None:
+    source_file_id = raw.whole_id()
+    if old and old.source_file_id == source_file_id:
         return None
     return FileVersion(
-        feed=file.file.feed.name,
-        source_file=file.file.name,
-        source_file_id=file_id,
+        feed=file.feed.name,
+        source_file=file.name,
+        source_file_id=source_file_id,
         load_id=load.load_id,
         loaded_at=load.loaded_at,
         status="failed",
@@ -316,45 +301,54 @@ def _failed(load: _Load, file: _Open, source: RawInput, reason: str) -> FileVers
         blank_lines=0,
         records=0,
         first_line=1,
-        file_bytes=source.bytes_read,
+        file_bytes=raw.bytes_read,
         content_id=None,
-        previous_file_id=None if old is None else old.source_file_id,
-        modified_at=source.modified_at,
+        previous_file_id=old.source_file_id if old else None,
+        modified_at=raw.modified_at,
     )
 
 
-def _repeated(load: _Load, file: _Open, layout: str, file_id: str) -> FileVersion | None:
-    """Find the version that brought the same bytes before, whole and read the same way, where that is to be skipped."""
-    if file.file.feed.repeated_content == "load":
+def _as_duplicate(version: FileVersion, twin: FileVersion) -> FileVersion:
+    return replace(
+        version,
+        status="duplicate_content",
+        reason=f"the same bytes were loaded from {twin.source_file} in load {twin.load_id}",
+        bytes=0,
+        lines=0,
+        blank_lines=0,
+        records=0,
+        first_line=version.first_line + version.lines,
+    )
+
+
+def _loaded_before(file: RawFile, source_file_id: str, layout: str, load: _Load) -> FileVersion | None:
+    """Find where the same bytes were loaded, whole and read the same way, if repeats of them are skipped."""
+    if file.feed.repeated_content == "load":
         return None
-    for earlier in load.contents.get(file_id, ()):
-        if not _is_held_back(earlier) and earlier.feed == file.file.feed.name and _layout(load, earlier) == layout:
-            return earlier
+    for version in load.contents.get(source_file_id, []):
+        is_whole = version.status in _READ and not _is_held_back(version)
+        if is_whole and version.feed == file.feed.name and _is_read_as(layout, file, version, load):
+            return version
     return None
 
 
-def _layout(load: _Load, version: FileVersion) -> str | None:
-    if _is_always_lines(version.source_file):
-        return "lines"
+def _is_read_as(layout: str, file: RawFile, version: FileVersion, load: _Load) -> bool:
+    if not _DOCUMENT_NAME.search(version.source_file):
+        return layout == "lines"
+    if _DOCUMENT_NAME.search(file.name):
+        return True
     complete = version if version.layout else load.resume(version)
-    return complete.layout if complete else None
+    return complete is not None and complete.layout == layout
 
 
-def _is_always_lines(name: str) -> bool:
-    return not name.lower().removesuffix(".gz").endswith(".json")
+def _is_held_back(version: FileVersion) -> bool:
+    return version.status in _READ and version.reason is not None
 
 
-def _is_held_back(version: FileVersion | None) -> bool:
-    return version is not None and version.status in _READ and version.reason is not None
+def _failed_by_other_limits(version: FileVersion, limits: Limits) -> bool:
+    now = (too_large(limits.max_file_bytes), _too_large_document(limits.max_document_bytes))
+    return (version.reason or "").startswith("over the size limit") and version.reason not in now
 
 
-def _without_mark(text: bytearray) -> bytearray:
-    return text[len(BYTE_ORDER_MARK) :] if text.startswith(BYTE_ORDER_MARK) else text
-
-
-def _size_reasons(limits: Limits) -> tuple[str, ...]:
-    return (too_large(limits.max_file_bytes), document_too_large(limits.max_document_bytes))
-
-
-def _is_size_reason(reason: str | None) -> bool:
-    return reason is not None and reason.startswith("over the size limit")
+def _too_large_document(max_bytes: int) -> str:
+    return f"over the size limit of {max_bytes:,} bytes for one document: write it as JSON Lines"

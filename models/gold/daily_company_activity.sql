@@ -10,10 +10,16 @@ events as (
 
 ),
 
+companies as (
+
+    select * from {{ ref('companies') }}
+
+),
+
 {% if is_incremental() -%}
 changed_companies as (
 
-    select company_id from {{ ref('companies') }}
+    select company_id from companies
     where valid_from_load_id > {{ loads.after }}
 
 ),

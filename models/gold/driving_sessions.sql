@@ -31,18 +31,24 @@ touched_drivers as (
 
 ),
 
+events_of_touched_drivers as (
+
+    select driving_events.* from driving_events
+    left semi join touched_drivers
+        on driving_events.driver_id = touched_drivers.driver_id
+
+),
+
 neighbours as (
 
     select
-        driving_events.*,
+        *,
         lag(event_type) over (partition by driver_id order by event_timestamp) as type_before,
         lead(if(event_type = 'stop_driving', event, null)) over (
             partition by driver_id
             order by event_timestamp
         ) as next_stop
-    from driving_events
-    left semi join touched_drivers
-        on driving_events.driver_id = touched_drivers.driver_id
+    from events_of_touched_drivers
 
 ),
 
@@ -86,16 +92,27 @@ sessions as (
 {% if is_incremental() -%}
 sessions_before as (
 
-    select before.* from {{ this }} as before
+    select written.* from {{ this }} as written
     left semi join touched_drivers
-        on before.driver_id = touched_drivers.driver_id
+        on written.driver_id = touched_drivers.driver_id
+
+),
+
+new_sessions as (
+
+    select sessions.* from sessions
+    left anti join sessions_before
+        on
+            sessions.driver_id = sessions_before.driver_id
+            and sessions.started_at <=> sessions_before.started_at
+            and sessions.stopped_at <=> sessions_before.stopped_at
 
 ),
 
 -- A late event ends a session elsewhere, or is the start that an orphaned stop lacked: the row of before goes.
 voided as (
 
-    select * from sessions_before
+    select sessions_before.* from sessions_before
     left anti join sessions
         on
             sessions_before.driver_id = sessions.driver_id
@@ -106,7 +123,7 @@ voided as (
 
 final as (
 
-    (select * from sessions except select * from sessions_before)
+    select * from new_sessions
 
     union all
 

@@ -24,6 +24,8 @@ final as (
         is_active,
         created_at,
         valid_from_load_id,
+        cast(null as bigint) as valid_to_load_id,
+        true as is_current,
         _source_file,
         _source_line,
         _source_file_id,

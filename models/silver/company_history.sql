@@ -17,12 +17,12 @@ records as (
 -- The version before the new records: they may repeat it, or end it.
 versions_before as (
 
-    select history.* from {{ this }} as history
+    select versions.* from {{ this }} as versions
     left semi join records
-        on history.company_id = records.company_id
+        on versions.company_id = records.company_id
     where
-        history.valid_from_load_id <= {{ loads.after }}
-        and (history.valid_to_load_id is null or history.valid_to_load_id > {{ loads.after }})
+        versions.valid_from_load_id <= {{ loads.after }}
+        and (versions.valid_to_load_id is null or versions.valid_to_load_id > {{ loads.after }})
 
 ),
 
@@ -67,11 +67,11 @@ compared as (
 
     select
         *,
-        struct(name, sector, size_indicator, geography, is_active, created_at) as attributes,
+        struct(name, sector, size_indicator, geography, is_active, created_at) as described_as,
         lag(struct(name, sector, size_indicator, geography, is_active, created_at)) over (
             partition by company_id
             order by _load_id, _source_file, _source_line
-        ) as attributes_before
+        ) as described_before_as
     from candidates
 
 ),
@@ -86,7 +86,7 @@ versions as (
             order by _load_id, _source_file, _source_line
         ) as next_load_id
     from compared
-    where not attributes <=> attributes_before
+    where not described_as <=> described_before_as
 
 ),
 

@@ -26,7 +26,7 @@ accepted_before as (
 
 new_events as (
 
-    select * from valid_events
+    select valid_events.* from valid_events
     left anti join accepted_before
         on
             valid_events.driver_id = accepted_before.driver_id

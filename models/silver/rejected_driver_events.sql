@@ -20,7 +20,7 @@ accepted as (
 
 rejected as (
 
-    select * from staged
+    select staged.* from staged
     left anti join accepted
         on
             staged._load_id = accepted._load_id

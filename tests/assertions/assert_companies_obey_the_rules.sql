@@ -4,6 +4,16 @@
 
 with
 
+bronze as (
+
+    select
+        *,
+        nullif(regexp_replace(created_at, '^\\s+|\\s+$', ''), '') as time_text
+    from {{ source('bronze', 'companies') }}
+    where _load_id <= {{ loads.up_to }}
+
+),
+
 broken as (
 
     select
@@ -11,9 +21,8 @@ broken as (
         coalesce(_defect, 'none') as broken_defect,
         company_id is null or company_id rlike '^\\s*$' as missing_company_id,
         coalesce(active rlike '\\S' and not active rlike '(?i)^(true|false)$', false) as invalid_active,
-        coalesce(created_at rlike '\\S' and {{ breaks_timestamp_rule('trim(created_at)') }}, false) as invalid_created_at
-    from {{ source('bronze', 'companies') }}
-    where _load_id <= {{ loads.up_to }}
+        time_text is not null and {{ breaks_timestamp_rule('time_text') }} as invalid_created_at
+    from bronze
 
 ),
 
@@ -41,7 +50,9 @@ final as (
 
     select
         outcomes.reject_reason,
-        broken.*
+        outcomes._load_id,
+        outcomes._source_file,
+        outcomes._source_line
     from outcomes
     inner join broken
         on
@@ -49,7 +60,8 @@ final as (
             and outcomes._source_file = broken._source_file
             and outcomes._source_line = broken._source_line
     where not case
-        when outcomes.reject_reason in ('none', 'unchanged') then
+        when outcomes.reject_reason in ('none', 'unchanged')
+            then
             broken.broken_defect = 'none'
             and not broken.missing_company_id
             and not broken.invalid_active

@@ -8,8 +8,11 @@ bronze as (
 
     select
         *,
-        coalesce(nullif(trim(event_timestamp), ''), nullif(trim(timestamp), '')) as time_text,
-        regexp_replace(regexp_replace(lower(event_type), '[^a-z0-9]+', '_'), '^_|_$', '') as alias
+        coalesce(
+            nullif(regexp_replace(event_timestamp, '^\\s+|\\s+$', ''), ''),
+            nullif(regexp_replace(timestamp, '^\\s+|\\s+$', ''), '')
+        ) as time_text,
+        regexp_replace(regexp_replace(lower(event_type), '[^a-z0-9]+', '_'), '^_|_$', '') as type_alias
     from {{ source('bronze', 'driver_events') }}
     where _load_id <= {{ loads.up_to }}
 
@@ -25,7 +28,7 @@ broken as (
         event_type is null or event_type rlike '^\\s*$' as missing_event_type,
         company_id is null or company_id rlike '^\\s*$' as missing_company_id,
         {{ breaks_timestamp_rule('time_text') }} as invalid_event_timestamp,
-        alias not in (select event_types.alias from {{ ref('event_types') }} as event_types) as unknown_event_type
+        type_alias not in (select event_types.alias from {{ ref('event_types') }} as event_types) as unknown_event_type
     from bronze
 
 ),
@@ -57,7 +60,9 @@ final as (
 
     select
         outcomes.reject_reason,
-        broken.*
+        outcomes._load_id,
+        outcomes._source_file,
+        outcomes._source_line
     from outcomes
     inner join broken
         on
@@ -65,7 +70,8 @@ final as (
             and outcomes._source_file = broken._source_file
             and outcomes._source_line = broken._source_line
     where not case outcomes.reject_reason
-        when 'none' then
+        when 'none'
+            then
             broken.broken_defect = 'none'
             and not broken.missing_driver_id
             and not broken.missing_event_timestamp

@@ -24,7 +24,11 @@ duplicates as (
 
 final as (
 
-    select duplicates.* from duplicates
+    select
+        duplicates._load_id,
+        duplicates._source_file,
+        duplicates._source_line
+    from duplicates
     left anti join {{ ref('driver_events') }} as accepted
         on
             duplicates.duplicate_of_load_id = accepted._load_id

@@ -1,0 +1,61 @@
+"""Reads what the pipeline has made, by means of its own, and says what it should have made."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from deltalake import DeltaTable, QueryBuilder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+SILVER_AND_GOLD = (
+    "silver.driver_events",
+    "silver.rejected_driver_events",
+    "silver.company_history",
+    "silver.companies",
+    "silver.rejected_companies",
+    "gold.enriched_driver_events",
+    "gold.daily_driver_activity",
+    "gold.daily_company_activity",
+    "gold.driving_sessions",
+)
+
+
+def read_table(lake: Path, table: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    builder = QueryBuilder().register("t", DeltaTable(lake / table.replace(".", "/")))
+    for batch in builder.execute("select * from t"):
+        columns = [column.to_pylist() for column in batch.columns]
+        rows += [dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]
+    return rows
+
+
+def table_versions(lake: Path) -> dict[str, int]:
+    """Give the Delta version of every table of bronze, silver and gold."""
+    logs = [log for schema in ("bronze", "silver", "gold") for log in sorted(lake.glob(f"{schema}/*/_delta_log"))]
+    return {str(log.parent.relative_to(lake)): DeltaTable(log.parent).version() for log in logs}
+
+
+def difference(found: Iterable[dict[str, Any]], wanted: Iterable[dict[str, Any]]) -> list[str]:
+    """Give the rows, as text, that only one side has, by the columns that the wanted rows name; [] if there are none."""
+    wanted = list(wanted)
+    columns = sorted(wanted[0]) if wanted else []
+    counts = [Counter(str([_comparable(row[column]) for column in columns]) for row in rows) for rows in (found, wanted)]
+    only_found, only_wanted = counts[0] - counts[1], counts[1] - counts[0]
+    return [f"found only: {row}" for row in only_found] + [f"wanted only: {row}" for row in only_wanted]
+
+
+def _comparable(value: object) -> object:
+    """Two renderings of what is not UTF-8 may differ in how many replacement characters they have."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return re.sub("\ufffd+", "\ufffd", value) if isinstance(value, str) else value
+
+
+def snapshot(lake: Path) -> dict[str, list[dict[str, Any]]]:
+    return {table: read_table(lake, table) for table in SILVER_AND_GOLD}

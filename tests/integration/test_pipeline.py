@@ -1,0 +1,111 @@
+"""The whole way from raw files to gold, held to the sample's ground truth and to an independent reference."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter, defaultdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ingest.sample import read_truth, write_sample
+from tests.integration.lakes import SILVER_AND_GOLD, difference, read_table, snapshot, table_versions
+from tests.integration.worker import PROJECT, Worker
+from tests.reference import RawTree, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Tables = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def sample_of_two_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, Tables, list[Any]]]:
+    """Load and build day 1, then day 2; gives the tables, and what the reference read at each load."""
+    folder = tmp_path_factory.mktemp("sample")
+    raw, lake = folder / "raw", folder / "lake"
+    worker = Worker(lake, raw)
+    tree = RawTree(raw)
+    loads = []
+    for load_id in (1, 2):
+        write_sample(raw, batches=4, events_per_batch=500, companies=220, seed=7, grow=load_id == 2)
+        assert worker.load() == 0
+        loads.append(tree.load(load_id=load_id, loaded_at=loaded_at(lake, load_id)))
+        assert worker.dbt("build") == 0
+    yield worker, snapshot(lake), loads
+    worker.kill()
+
+
+def loaded_at(lake: Path, load_id: int) -> datetime:
+    rows = read_table(lake, "bronze.source_files")
+    time: datetime = next(row["_loaded_at"] for row in rows if row["_load_id"] == load_id)
+    return time
+
+
+def test_every_line_becomes_what_the_ground_truth_says(sample_of_two_days: tuple[Worker, Tables, list[Any]]) -> None:
+    worker, tables, _ = sample_of_two_days
+    found: defaultdict[str, dict[int, str]] = defaultdict(dict)
+    for table in ("rejected_driver_events", "rejected_companies"):
+        for row in tables[f"silver.{table}"]:
+            found[row["_source_file"]][row["_source_line"]] = row["reject_reason"]
+    accepted = Counter(
+        row["_source_file"] for table in ("driver_events", "company_history") for row in tables[f"silver.{table}"]
+    )
+    for file in read_truth(worker.raw.parent / "raw.truth.jsonl"):
+        assert found[file.source_file] == {int(line): reason for line, reason in file.rejected.items()}
+        assert accepted[file.source_file] == file.records - len(file.rejected)
+
+
+def test_every_table_equals_the_reference(sample_of_two_days: tuple[Worker, Tables, list[Any]]) -> None:
+    _, tables, loads = sample_of_two_days
+    for table, wanted in run(loads).items():
+        assert difference(tables[table], wanted) == [], table
+
+
+def test_a_load_and_a_build_with_nothing_new_write_no_version(
+    sample_of_two_days: tuple[Worker, Tables, list[Any]],
+) -> None:
+    worker, _, _ = sample_of_two_days
+    before = table_versions(worker.lake)
+    assert worker.load() == 0
+    assert worker.dbt("build") == 0
+    assert table_versions(worker.lake) == before
+
+
+def test_one_build_of_both_days_and_a_full_refresh_give_the_same_rows(
+    sample_of_two_days: tuple[Worker, Tables, list[Any]], tmp_path: Path
+) -> None:
+    _, tables, _ = sample_of_two_days
+    raw = tmp_path / "raw"
+    worker = Worker(tmp_path / "lake", raw)
+    for grow in (False, True):
+        write_sample(raw, batches=4, events_per_batch=500, companies=220, seed=7, grow=grow)
+        assert worker.load() == 0
+    assert worker.dbt("run") == 1  # the seed is not there yet
+    assert worker.dbt("build") == 0
+    for table in SILVER_AND_GOLD:
+        assert difference(read_table(worker.lake, table), tables[table]) == [], table
+    assert worker.dbt("build", "--full-refresh") == 0
+    for table in SILVER_AND_GOLD:
+        assert difference(read_table(worker.lake, table), tables[table]) == [], table
+    worker.kill()
+
+
+def test_the_files_of_a_real_producer_are_judged_as_counted_without_spark(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    worker = Worker(tmp_path / "lake", raw)
+    for day in ("day1", "day2"):
+        shutil.copytree(PROJECT / "tests" / "fixtures" / "producer" / day, raw, dirs_exist_ok=True)
+        assert worker.load() == 0
+        assert worker.dbt("build") == 0
+    tables = snapshot(worker.lake)
+    worker.kill()
+    expected = json.loads((PROJECT / "tests" / "expected" / "producer.json").read_text(encoding="utf-8"))
+    assert {table: len(rows) for table, rows in tables.items()} == expected["rows"]
+    assert Counter(row["reject_reason"] for row in tables["silver.rejected_driver_events"]) == expected["reject_reasons"]
+    matched = Counter(row["is_company_matched"] for row in tables["gold.enriched_driver_events"])
+    assert matched == {True: expected["matched"]}
+    assert Counter(row["session_status"] for row in tables["gold.driving_sessions"]) == expected["sessions"]

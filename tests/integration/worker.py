@@ -1,0 +1,98 @@
+"""A process of its own that loads and builds, in one JVM, and that a test can kill at any moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class Worker:
+    """Runs `load` and `dbt` commands on one lake; after a kill the next command starts a new process."""
+
+    def __init__(self, lake: Path, raw: Path, *, project: Path = PROJECT) -> None:
+        self.lake, self.raw, self.project = lake, raw, project
+        self._start()
+
+    def load(self) -> int:
+        """Load as `python -m ingest --settle 0` does; give its exit code."""
+        return self.run(["load", "--raw", str(self.raw), "--lake", str(self.lake), "--settle", "0"])
+
+    def dbt(self, *arguments: str) -> int:
+        """Run dbt as its command line does; give its exit code."""
+        return self.run(["dbt", *arguments])
+
+    def run(self, command: list[str]) -> int:
+        self.send(command)
+        code: int = self._connection.recv()
+        return code
+
+    def send(self, command: list[str]) -> None:
+        if not self._process.is_alive():
+            self._start()
+        self._connection.send(command)
+
+    def is_done(self, seconds: float) -> bool:
+        """Wait for the command that was sent, but not longer than this."""
+        if self._connection.poll(seconds):
+            self._connection.recv()
+            return True
+        return False
+
+    def kill(self) -> None:
+        """Kill the process and its JVM, as a power cut would."""
+        if self._process.is_alive() and self._process.pid:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.join()
+
+    def _start(self) -> None:
+        context = get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self.lake, self.project), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._connection.recv()
+
+
+def run_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the environment as a user does, in the project's folder."""
+    return subprocess.run(
+        [str(Path(sys.executable).parent / arguments[0]), *arguments[1:]],
+        cwd=PROJECT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _serve(connection: Connection, lake: Path, project: Path) -> None:
+    os.setsid()
+    os.chdir(project)
+    os.environ["LAKE_ROOT"] = str(lake)
+    from dbt.cli.main import dbtRunner
+    from ingest.load import Settings, run_load
+    from ingest.lake import Lake
+    from ingest.report import Report
+    from ingest.spark import start_spark
+    from ingest.staging import Limits
+
+    connection.send("ready")
+    while True:
+        name, *arguments = connection.recv()
+        if name == "load":
+            settings = Settings(project=project, raw=Path(arguments[1]), lake=Lake(lake), limits=Limits(settle_seconds=0))
+            manifests = run_load(settings, Report("text"), lambda: start_spark(settings, with_metastore=True))
+            connection.send(int(any(manifest.has_failures for manifest in manifests)))
+        else:
+            target = ["--target-path", str(lake / "dbt-target"), "--log-path", str(lake / "dbt-logs")]
+            connection.send(0 if dbtRunner().invoke([*arguments, *target]).success else 1)
