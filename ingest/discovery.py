@@ -77,7 +77,10 @@ def list_raw(raw_root: Path, feeds: Sequence[Feed]) -> Listing:
             with os.scandir(folder) as scan:
                 entries = list(scan)
         except OSError as error:
-            unreadable.append((_name(folder, root), f"this folder cannot be listed: {error.strerror}"))
+            name = _name(folder, root)
+            # A disk's own lost+found, say, must not make every run fail.
+            matters = any(feed.may_reach(name) for feed in feeds)
+            (unreadable if matters else ignored).append((name, f"this folder cannot be listed: {error.strerror}"))
             continue
         for entry in entries:
             name = _name(entry.path, root)

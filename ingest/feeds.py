@@ -15,7 +15,7 @@ from ingest.errors import IngestError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_RECORD_FILE = re.compile(r".*\.(jsonl|ndjson|json)(\.gz)?", re.IGNORECASE | re.DOTALL)
+_RECORD_FILE = re.compile(r".*\.(jsonl|ndjson|json)(\.gz)?", re.IGNORECASE | re.ASCII | re.DOTALL)
 _TOKEN = re.compile(r"\*\*/|\*\*|.", re.DOTALL)
 _WILDCARDS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*"}
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -39,6 +39,11 @@ class Feed:
         """Tell whether the name lies where this feed's files are, whatever its ending."""
         return any(_compiled(path).fullmatch(name) for path in self.paths)
 
+    def may_reach(self, folder: str) -> bool:
+        """Tell whether files below the folder could be this feed's: no only where that is certain."""
+        starts = (path.partition("*")[0] for path in self.paths)
+        return any(start.startswith(f"{folder}/") or f"{folder}/".startswith(start) for start in starts)
+
     def excludes(self, name: str) -> bool:
         """Tell whether the last part of the name is one that this feed leaves out."""
         base_name = name.rpartition("/")[2]
@@ -60,16 +65,15 @@ def read_feeds(sources_yaml: Path) -> tuple[Feed, ...]:
     Raises IngestError, which names the file and the place in it, where the YAML cannot be meant that way.
     """
     try:
-        content = yaml.safe_load(sources_yaml.read_text(encoding="utf-8"))
+        content = yaml.load(sources_yaml.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - it is a SafeLoader
+        feeds = tuple(_feeds(content))
+        _refuse_overlaps(feeds)
     except (OSError, UnicodeDecodeError) as error:
         message = f"{sources_yaml}: the feeds are declared in this file, but it cannot be read: {error}."
         raise IngestError(message) from error
     except yaml.YAMLError as error:
         message = f"{sources_yaml}: this is not YAML: {' '.join(str(error).split())}."
         raise IngestError(message) from error
-    try:
-        feeds = tuple(_feeds(content))
-        _refuse_overlaps(feeds)
     except _WrongError as error:
         message = f"{sources_yaml}: {error}."
         raise IngestError(message) from error
@@ -78,6 +82,21 @@ def read_feeds(sources_yaml: Path) -> tuple[Feed, ...]:
 
 class _WrongError(Exception):
     """What is wrong with the YAML and where in it, without the name of the file."""
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML's own loader would silently keep the last."""
+
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                line = key.start_mark.line + 1
+                message = f"the key {key.value!r} is given twice in line {line}; keep one of the two"
+                raise _WrongError(message)
+            seen.add(str(key.value))
+        return node
 
 
 def _feeds(content: object) -> list[Feed]:
@@ -165,7 +184,7 @@ def _declared_keys(table: dict[str, Any], place: str) -> tuple[str, ...]:
             message = f"{place}: columns {seen[key.casefold()]!r} and {key!r} are one name to Spark; keep one"
             raise _WrongError(message)
         seen[key.casefold()] = key
-        if not key.startswith("_") and column.get("data_type") != "string":
+        if not key.startswith("_") and column.get("data_type", "string") != "string":
             message = f"{place}: column {key!r} must have data_type string, found {column.get('data_type')!r}"
             raise _WrongError(message)
     keys = tuple(key for key in seen.values() if not key.startswith("_"))

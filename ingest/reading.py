@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _GZIP_MARK = b"\x1f\x8b"
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 18
+_GZIP_BYTES = 1 << 14
 
 
 class UnreadableError(Exception):
@@ -55,13 +56,14 @@ class RawInput:
         Raises UnusableError when it meets what makes the whole file unusable, UnreadableError if reading
         fails.
         """
+        self.gzip_id = None
         raw = self._raw()
         first = next(raw, b"")
         pieces = chain([first], raw) if first else raw
         if first.startswith(_GZIP_MARK):
             digest = hashlib.sha256()
             self.gzip_id = digest.hexdigest
-            pieces = _gunzip(_hashed(pieces, digest))
+            pieces = _gunzip(_hashed_slices(pieces, digest))
         elif not first and is_named_gzip:
             message = "empty, which no gzip is: write the file again"
             raise UnusableError(message)
@@ -104,10 +106,12 @@ def too_large(max_bytes: int) -> str:
     return f"over the size limit of {max_bytes:,} bytes of uncompressed text: split it into several files"
 
 
-def _hashed(pieces: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+def _hashed_slices(pieces: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
     for piece in pieces:
         digest.update(piece)
-        yield piece
+        # What follows a gzip member is copied at its end, so that slices must be small where members are.
+        for at in range(0, len(piece), _GZIP_BYTES):
+            yield piece[at : at + _GZIP_BYTES]
 
 
 def _gunzip(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from base64 import b64encode
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from ingest.documents import NotJsonError, Text, document_spans, is_json_value
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LONG_RECORD_BYTES = 64 << 10
 _PART_BYTES = 64 << 20
+_BLOCK_BYTES = 1 << 20
 _BLANK = b" \t\r"
 
 
@@ -37,7 +38,7 @@ class Bundle:
         self._file: BinaryIO | None = None
         self._offset = 0
 
-    def write(self, lines: bytes) -> None:
+    def write(self, lines: Text) -> None:
         """Add whole lines."""
         if self._file is None or self._offset >= _PART_BYTES:
             self._close()
@@ -109,7 +110,6 @@ class LineReader:
         self._line = bytearray()
         self._dropped_bytes = 0
         self._dropped_ink = False
-        self._hash_before_line: hashlib._Hash | None = None
 
     @property
     def lines(self) -> int:
@@ -134,8 +134,8 @@ class LineReader:
     def pass_over(self, pieces: Iterator[bytes], old: FileVersion) -> Iterator[bytes] | None:
         """Pass over the text that an earlier load has read, and give the pieces after it; None if it differs.
 
-        A last line without a line end that was read then is opened again, under its old number, unless all
-        that has come is its line end. A lone CR may still become one, so that is left to `take_tail`.
+        A last line that was read then without its line end is read again, under its old number, if more than
+        that has come.
         """
         self.goes_on = True
         if not old.read_to:
@@ -145,19 +145,17 @@ class LineReader:
         if rest.startswith(BYTE_ORDER_MARK) != old.has_bom:
             return None
         line_at = old.read_to if old.open_line_at is None else old.open_line_at
-        rest_at_line = self._hash_up_to(line_at, rest, pieces, keep=False)
-        hash_before_line = self._hash.copy()
-        rest = self._hash_up_to(old.read_to, rest_at_line, pieces, keep=True)
+        rest = self._hash_up_to(line_at, rest, pieces, keep=False)
+        rest = self._hash_up_to(old.read_to, rest, pieces, keep=True)
         if self.length != old.read_to or self.text_id != old.content_id:
             return None
         self.has_bom = old.has_bom
         self.start = self.length
         self._mark_read()
         if old.open_line_at is not None:
-            while len(rest) < len(b"\r\n") and (more := next(pieces, b"")):
-                rest += more
-            rest = self._end_or_reopen_line(old.open_line_at, hash_before_line, rest)
-        return chain([rest], pieces) if rest else pieces
+            self.open_line_at = old.open_line_at
+            rest = self._pass_over_line_end(rest, pieces)
+        return chain([rest], pieces)
 
     def feed(self, piece: bytes) -> None:
         """Read on."""
@@ -178,10 +176,9 @@ class LineReader:
 
     def take_tail(self) -> None:
         """Read what comes after the last line end as the last line."""
-        if self._hash_before_line is not None:
-            self._reopen_line()
         if not self._line:
             return
+        self._reopen_line()
         open_line_at = self.read_to
         self._stage_lines([bytes(self._line)])
         self._mark_read()
@@ -192,29 +189,25 @@ class LineReader:
         self._read_hash = self._hash.copy()
         self.open_line_at = None
 
-    def _end_or_reopen_line(self, line_at: int, hash_before_line: hashlib._Hash, rest: bytes) -> bytes:
-        """Decide what the text after a last line that was read without its end makes of it."""
-        self.open_line_at = line_at
+    def _pass_over_line_end(self, rest: bytes, pieces: Iterator[bytes]) -> bytes:
+        """End the open line if its line end has come, and forget it if nothing else has; give what comes then."""
+        while len(rest) < len(b"\r\n") and (more := next(pieces, b"")):
+            rest += more
         line_end = 2 if rest.startswith(b"\r\n") else 1 if rest.startswith(b"\n") else 0
-        if not rest or line_end:
+        if line_end or not rest:
             self._forget_line()
         if line_end:
-            rest = self._hash_up_to(self.length + line_end, rest, iter(()), keep=False)
+            rest = self._hash_up_to(self.length + line_end, rest, pieces, keep=False)
             self._mark_read()
-        elif rest:
-            self._hash_before_line = hash_before_line
-            if rest != b"\r":
-                self._reopen_line()
         return rest
 
     def _reopen_line(self) -> None:
-        """Go back to the start of the line that was read without its end."""
-        if self.open_line_at is not None and self._hash_before_line is not None:
+        """Go back to the start of a line that was read without its end, if there is one."""
+        if self.open_line_at is not None:
             self._number -= 1
             self.first_line = self._number
             self.start = self.read_to = self.open_line_at
-            self._read_hash = self._hash_before_line
-            self.open_line_at = self._hash_before_line = None
+            self.open_line_at = None
 
     def _hash_up_to(self, offset: int, rest: bytes, pieces: Iterator[bytes], *, keep: bool) -> bytes:
         """Hash the text up to the offset, or to its end if it is shorter; give the rest of the piece."""
@@ -240,6 +233,7 @@ class LineReader:
 
     def _stage(self, block: bytes) -> None:
         """Stage whole lines, the first of which may have begun before."""
+        self._reopen_line()
         if self._dropped_bytes:
             end = block.index(b"\n")
             self._hold(block[:end])
@@ -317,15 +311,13 @@ class DocumentReader:
             self.layout = "document"
             self.read_to = self.length
             self.content_id = self.text_id
-            self._stage([self._tail])
+            self._stage(iter([self._tail]))
 
     def _read(self, text: Text) -> None:
         begin = len(BYTE_ORDER_MARK) if self.has_bom else 0
         mark = self._bundle.mark()
         try:
-            spans = document_spans(text, begin)
-            while batch := list(islice(spans, 4096)):
-                self._stage([self._cut(text, begin, end) for begin, end in batch])
+            self._stage(self._cut(text, *span) for span in document_spans(text, begin))
         except NotJsonError:
             self._bundle.cut_back(mark)
             self.layout = None
@@ -342,14 +334,16 @@ class DocumentReader:
         kept = length if length <= self._max_record_bytes else LONG_RECORD_BYTES
         return bytes(memoryview(text)[begin : begin + min(kept, length)]), length
 
-    def _stage(self, records: list[tuple[bytes, int]]) -> None:
-        numbered = enumerate(records, self.lines + 1)
-        lines = [
-            b"%b%b\n" % (self._prefix, _staged(number, record, length, self._max_record_bytes))
-            for number, (record, length) in numbered
-        ]
-        self._bundle.write(b"".join(lines))
-        self.lines += len(lines)
+    def _stage(self, records: Iterator[tuple[bytes, int]]) -> None:
+        block = bytearray()
+        for record, length in records:
+            self.lines += 1
+            block += b"%b%b\n" % (self._prefix, _staged(self.lines, record, length, self._max_record_bytes))
+            if len(block) >= _BLOCK_BYTES:
+                self._bundle.write(block)
+                block.clear()
+        if block:
+            self._bundle.write(block)
 
 
 def _staged(number: int, record: bytes, length: int, max_record_bytes: int) -> bytes:

@@ -88,14 +88,16 @@ class StagedLoad:
 
 @dataclass(frozen=True)
 class _Load:
-    """What all files of one load have in common."""
+    """What all files of one load have in common, and what has been staged of it."""
 
     load_id: int
     loaded_at: datetime
     limits: Limits
-    contents: dict[str, list[FileVersion]]
     resume: Callable[[FileVersion], FileVersion | None]
     now: Callable[[], datetime]
+    contents: dict[str, list[FileVersion]]
+    bundles: dict[str, Bundle]
+    versions: list[FileVersion]
 
 
 def changed_files(
@@ -119,7 +121,7 @@ def changed_files(
     return tuple(file for file in listing.files if is_changed(file))
 
 
-def stage(
+def stage(  # noqa: PLR0913 - all of it is the caller's to know, and given by name
     files: Sequence[RawFile],
     known: Mapping[str, FileVersion],
     contents: Mapping[str, list[FileVersion]],
@@ -138,46 +140,38 @@ def stage(
     `resume` completes a version from the manifest of its load, or gives None. `on_progress` gets the bytes on
     disk after each read. Raises OSError if the bundles cannot be written.
     """
-    load = _Load(load_id, loaded_at, limits, dict(contents), resume, now)
-    versions: list[FileVersion] = []
-    bundles: dict[str, Bundle] = {}
+    bundles = {feed: Bundle(folder / feed) for feed in sorted({file.feed.name for file in files})}
+    load = _Load(load_id, loaded_at, limits, resume, now, dict(contents), bundles, [])
     unreadable: list[tuple[str, str]] = []
     has_more = False
     staged_bytes = 0
     for file in sorted(files, key=lambda file: file.name):
-        if staged_bytes >= limits.max_load_bytes or len(versions) >= limits.max_load_files:
+        if staged_bytes >= limits.max_load_bytes or len(load.versions) >= limits.max_load_files:
             has_more = True
             break
-        bundle = bundles.setdefault(file.feed.name, Bundle(folder / file.feed.name))
-        old = known.get(file.name)
-        old = old if old and old.feed == file.feed.name else None
+        bundle = bundles[file.feed.name]
         mark = bundle.mark()
+        old = known.get(file.name)
         version = None
         try:
-            version = _stage_file(file, old, len(versions), bundle, load, partial(on_progress, file))
+            version = _stage_file(
+                file, old if old and old.feed == file.feed.name else None, load, partial(on_progress, file)
+            )
         except UnreadableError as error:
             unreadable.append((file.name, f"this file cannot be read: {error}"))
         if version is None or version.status not in _READ:
             bundle.cut_back(mark)
         if version is not None:
-            versions.append(version)
+            load.versions.append(version)
             staged_bytes += version.bytes
-            same = load.contents.get(version.source_file_id, [])
-            load.contents[version.source_file_id] = [*same, version]
-    parts = {feed: bundle.finish() for feed, bundle in bundles.items()}
-    return StagedLoad(
-        tuple(versions), {feed: paths for feed, paths in parts.items() if paths}, tuple(unreadable), has_more
-    )
+            if version.status in _READ:
+                same = load.contents.get(version.source_file_id, [])
+                load.contents[version.source_file_id] = [*same, version]
+    parts = {feed: paths for feed, bundle in bundles.items() if (paths := bundle.finish())}
+    return StagedLoad(tuple(load.versions), parts, tuple(unreadable), has_more)
 
 
-def _stage_file(
-    file: RawFile,
-    old: FileVersion | None,
-    number: int,
-    bundle: Bundle,
-    load: _Load,
-    tell: Callable[[int], None],
-) -> FileVersion | None:
+def _stage_file(file: RawFile, old: FileVersion | None, load: _Load, tell: Callable[[int], None]) -> FileVersion | None:
     """Read one file into the bundle, for the caller to cut back unless loaded; None if nothing is new."""
     try:
         descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -185,7 +179,7 @@ def _stage_file(
         raise UnreadableError(error.strerror) from error
     try:
         raw = RawInput(descriptor, tell=tell)
-        reader = _read(raw, file.name, _resumed(old, load), number, bundle, load.limits)
+        reader = _read(raw, file, _resumed(old, load), load)
         is_at_rest = load.now() - raw.last_modified_at() >= timedelta(seconds=load.limits.settle_seconds)
     except UnusableError as error:
         return _failed(file, old, raw, str(error), load)
@@ -228,22 +222,21 @@ def _stage_file(
     return _as_duplicate(version, twin) if twin else version
 
 
-def _read(
-    raw: RawInput, name: str, old: FileVersion | None, number: int, bundle: Bundle, limits: Limits
-) -> LineReader | DocumentReader:
+def _read(raw: RawInput, file: RawFile, old: FileVersion | None, load: _Load) -> LineReader | DocumentReader:
     """Stage the text that comes after what the old version has read, or all if it does not begin with that."""
-    is_named_gzip = name.lower().endswith(".gz")
-    pieces = raw.text(is_named_gzip=is_named_gzip, max_bytes=limits.max_file_bytes)
-    if _DOCUMENT_NAME.search(name):
-        layout = _told_apart(pieces, limits)
-        if isinstance(layout, bytearray):
-            return DocumentReader(layout, bundle, file_number=number, max_record_bytes=limits.max_record_bytes)
-        pieces = layout
-    reader = LineReader(bundle, file_number=number, max_record_bytes=limits.max_record_bytes)
+    is_named_gzip = file.name.lower().endswith(".gz")
+    pieces = raw.text(is_named_gzip=is_named_gzip, max_bytes=load.limits.max_file_bytes)
+    bundle, number, longest = load.bundles[file.feed.name], len(load.versions), load.limits.max_record_bytes
+    if _DOCUMENT_NAME.search(file.name):
+        text = _told_apart(pieces, load.limits)
+        if isinstance(text, bytearray):
+            return DocumentReader(text, bundle, file_number=number, max_record_bytes=longest)
+        pieces = text
+    reader = LineReader(bundle, file_number=number, max_record_bytes=longest)
     if old:
         rest = reader.pass_over(pieces, old)
         if rest is None:
-            return _read(raw, name, None, number, bundle, limits)
+            return _read(raw, file, None, load)
         pieces = rest
     for piece in pieces:
         reader.feed(piece)
@@ -286,7 +279,7 @@ def _status(old: FileVersion | None, reader: LineReader | DocumentReader, *, is_
 
 def _failed(file: RawFile, old: FileVersion | None, raw: RawInput, reason: str, load: _Load) -> FileVersion | None:
     source_file_id = raw.whole_id()
-    if old and old.source_file_id == source_file_id:
+    if old and old.source_file_id == source_file_id and (old.status != "failed" or old.reason == reason):
         return None
     return FileVersion(
         feed=file.feed.name,

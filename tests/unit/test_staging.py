@@ -6,10 +6,10 @@ import gzip
 import hashlib
 import os
 import time
+import tracemalloc
 from base64 import b64decode
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +21,7 @@ from ingest.feeds import Feed
 from ingest.staging import FileVersion, Limits, StagedLoad, changed_files, stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
 EVENTS = Feed("driver_events", ("events/**",), ("batch_meta.json",), "skip", ("event_id",))
 COMPANIES = Feed("companies", ("companies*",), (), "load", ("company_id",))
@@ -42,6 +42,7 @@ class Pipeline:
     opened: tuple[RawFile, ...] = ()
     rows: list[tuple[str, int, bytes]] = field(default_factory=list)
     kinds: list[bytes] = field(default_factory=list)
+    on_progress: Callable[[RawFile, int], None] = lambda _file, _bytes: None
 
     def put(self, name: str | bytes, data: bytes, *, age: float = 300) -> None:
         """Write a file that, at the next run, was modified `age` seconds ago."""
@@ -67,7 +68,7 @@ class Pipeline:
             limits=limits,
             resume=lambda version: self.manifests.get((version.load_id, version.source_file)),
             now=lambda: self.clock,
-            on_progress=lambda _file, _bytes: None,
+            on_progress=self.on_progress,
         )
         self._remember(load)
         self.clock += timedelta(minutes=10)
@@ -81,9 +82,7 @@ class Pipeline:
                 version = load.versions[int(number)]
                 assert version.feed == feed
                 self.kinds.append(kind)
-                self.rows.append(
-                    (version.source_file, int(line_number), b64decode(record) if kind else record)
-                )
+                self.rows.append((version.source_file, int(line_number), b64decode(record) if kind else record))
         for version in load.versions:
             rows = [row for row in self.rows if row[0] == version.source_file]
             assert version.records == len(rows)
@@ -186,9 +185,7 @@ def test_a_file_can_be_rebuilt_from_its_bundle(tmp_path_factory: pytest.TempPath
     lines = data.split(b"\n")
     expected = [line.removesuffix(b"\r") for line in lines[:-1]] + [lines[-1]]
     assert pipeline.rows == [
-        ("events/a.ndjson", number, line)
-        for number, line in enumerate(expected, 1)
-        if line.strip(b" \t\r")
+        ("events/a.ndjson", number, line) for number, line in enumerate(expected, 1) if line.strip(b" \t\r")
     ]
 
 
@@ -248,8 +245,6 @@ def test_the_longest_record_allowed_is_kept_whole(pipeline: Pipeline, length: in
 
 
 def test_a_long_line_and_a_gzip_bomb_take_little_memory(pipeline: Pipeline) -> None:
-    import tracemalloc
-
     bomb = gzip.compress(b"x" * 50_000_000 + b"\n{}\n")
     pipeline.put("events/bomb.jsonl", bomb)
     tracemalloc.start()
@@ -258,6 +253,27 @@ def test_a_long_line_and_a_gzip_bomb_take_little_memory(pipeline: Pipeline) -> N
     tracemalloc.stop()
     assert pipeline.kinds == [b"L", b""]
     assert peak < 12_000_000
+
+
+def test_a_file_that_fails_late_leaves_nothing_of_it_in_any_part(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.records._PART_BYTES", 10)
+    pipeline.put("events/a.jsonl", b"1\n2\n3\n")
+    pipeline.put("events/b.jsonl", gzip.compress(os.urandom(1 << 20).hex().encode() + b"\n" + b"x\n" * (1 << 20))[:-1])
+    pipeline.put("events/c.json", b"[1,2,[" + b"3," * (1 << 20))
+    pipeline.put("events/d.jsonl", b"4\n")
+    load = pipeline.run()
+    assert [version.status for version in load.versions] == ["loaded", "failed", "loaded", "loaded"]
+    assert [(name, line) for name, line, _ in pipeline.rows] == [
+        ("events/a.jsonl", 1),
+        ("events/a.jsonl", 2),
+        ("events/a.jsonl", 3),
+        ("events/c.json", 1),
+        ("events/d.jsonl", 1),
+    ]
+    (parts,) = load.bundles.values()
+    assert sorted(parts[0].parent.iterdir()) == list(parts)
 
 
 def test_bundles_are_parts_of_whole_lines(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,6 +388,29 @@ def test_a_lone_cr_that_came_to_rest_is_part_of_its_line(pipeline: Pipeline) -> 
     assert pipeline.rows == [("events/a.jsonl", 1, b"{}\r")]
 
 
+def test_a_broken_line_that_grows_but_waits_still_counts_as_read(pipeline: Pipeline) -> None:
+    pipeline.put("companies.jsonl", b'1\n{"a":')
+    first = only(pipeline.run())
+    pipeline.put("companies.jsonl", b'1\n{"a":1', age=1)
+    version = only(pipeline.run())
+    assert (version.status, version.first_line, version.lines, version.bytes) == ("appended", 3, 0, 0)
+    assert (version.held_back_bytes, version.read_to, version.open_line_at) == (1, 7, 2)
+    assert version.content_id == first.content_id
+    pipeline.put("companies.jsonl", b"1\n[\n")
+    assert only(pipeline.run()).status == "replaced"
+    assert pipeline.records() == [b"1", b"["]
+
+
+def test_a_broken_line_that_grew_and_waited_is_read_when_the_file_rests(pipeline: Pipeline) -> None:
+    pipeline.put("events/a.jsonl", b'1\n{"a":')
+    pipeline.run()
+    pipeline.put("events/a.jsonl", b'1\n{"a":1', age=1)
+    pipeline.run()
+    version = only(pipeline.run())
+    assert (version.status, version.first_line, version.lines, version.bytes) == ("appended", 2, 1, 6)
+    assert pipeline.rows == [("events/a.jsonl", 2, b'{"a":1')]
+
+
 def test_a_grown_file_whose_manifest_is_lost_is_replaced(pipeline: Pipeline) -> None:
     pipeline.put("events/a.jsonl", b"1\n")
     pipeline.run()
@@ -391,12 +430,12 @@ def test_however_a_growing_file_is_met_every_line_is_read_once_and_whole(
     lines = data.draw(st.lists(st.tuples(line, end), max_size=8))
     text = data.draw(st.sampled_from([b"", b"\xef\xbb\xbf"])) + b"".join(a + b for a, b in lines)
     cuts = data.draw(st.sets(st.integers(0, len(text)))) | {len(text)}
-    pack: Callable[[bytes], bytes] = data.draw(st.sampled_from([bytes, gzip.compress]))
+    is_gzip = data.draw(st.booleans())
     pipeline = Pipeline(tmp_path_factory.mktemp("pipeline"))
     rows = []
     read = blank = 0
     for cut in sorted(cuts):
-        pipeline.put("events/a.jsonl", pack(text[:cut]), age=1)
+        pipeline.put("events/a.jsonl", gzip.compress(text[:cut]) if is_gzip else text[:cut], age=1)
         load = pipeline.run(Limits(settle_seconds=NEVER))
         rows += pipeline.rows
         read += sum(version.bytes for version in load.versions)
@@ -476,6 +515,31 @@ def test_a_file_that_is_modified_while_it_is_read_counts_as_young(pipeline: Pipe
     assert version.modified_at == listing.files[0].modified_at
 
 
+def test_a_file_that_shrinks_while_it_is_read_is_what_was_read(pipeline: Pipeline) -> None:
+    pipeline.put("companies.jsonl", b"1\n" * (1 << 20))
+    path = pipeline.folder / "raw/companies.jsonl"
+    pipeline.on_progress = lambda _file, _bytes: os.truncate(path, 2)
+    version = only(pipeline.run())
+    read = b"1\n" * (version.file_bytes // 2)
+    assert len(read) < 2 << 20
+    assert (version.source_file_id, version.records) == (sha256(read), len(read) // 2)
+    pipeline.on_progress = lambda _file, _bytes: None
+    assert only(pipeline.run()).status == "replaced"
+    assert pipeline.rows == [("companies.jsonl", 1, b"1")]
+
+
+def test_a_gzip_that_turns_into_text_while_it_is_read_is_known_by_its_text(pipeline: Pipeline) -> None:
+    packed = gzip.compress(b"2\n")
+    text = b"3\n".rjust(len(packed))
+    path = pipeline.folder / "raw/companies.jsonl"
+    pipeline.put("companies.jsonl", b"1\n")
+    pipeline.run()
+    pipeline.put("companies.jsonl", packed)
+    pipeline.on_progress = lambda _file, _bytes: path.write_bytes(text) and None
+    version = only(pipeline.run())
+    assert (version.status, version.source_file_id) == ("replaced", sha256(text))
+
+
 # Which files are opened
 
 
@@ -504,7 +568,7 @@ def test_a_touched_file_is_hashed_and_adds_nothing(pipeline: Pipeline) -> None:
 
 def test_a_change_that_keeps_size_and_time_is_seen_if_the_file_was_just_written(pipeline: Pipeline) -> None:
     pipeline.put("companies.jsonl", b"1\n", age=1.5)
-    status = os.stat(pipeline.folder / "raw/companies.jsonl")
+    status = (pipeline.folder / "raw/companies.jsonl").stat()
     pipeline.run()
     pipeline.put("companies.jsonl", b"2\n")
     os.utime(pipeline.folder / "raw/companies.jsonl", ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -525,9 +589,7 @@ def test_a_run_with_nothing_new_is_quick(tmp_path: Path) -> None:
     (tmp_path / "raw/events/a.jsonl").write_bytes(b"1\n")
     pipeline = Pipeline(tmp_path)
     version = only(pipeline.run())
-    files = [
-        RawFile(EVENTS, f"events/{number}.jsonl", b"", 2, version.modified_at) for number in range(5000)
-    ]
+    files = [RawFile(EVENTS, f"events/{number}.jsonl", b"", 2, version.modified_at) for number in range(5000)]
     old = replace(version, loaded_at=version.modified_at + timedelta(minutes=1))
     known = {file.name: replace(old, source_file=file.name) for file in files}
     started = time.perf_counter()
@@ -710,6 +772,35 @@ def test_a_file_over_the_size_limit_fails_until_the_limit_changes(pipeline: Pipe
     assert only(pipeline.run()).status == "loaded"
 
 
+def test_a_file_that_another_limit_fails_too_is_told_once(pipeline: Pipeline) -> None:
+    pipeline.put("events/a.jsonl", b"1\n" * 50)
+    for limits in (Limits(max_file_bytes=90), Limits(max_file_bytes=80)):
+        assert only(pipeline.run(limits)).reason == (
+            f"over the size limit of {limits.max_file_bytes} bytes of uncompressed text: split it into several files"
+        )
+        assert pipeline.run(limits).versions == ()
+        assert pipeline.opened == ()
+
+
+def test_a_file_that_was_loaded_does_not_fail_by_a_lower_limit(pipeline: Pipeline) -> None:
+    pipeline.put("events/a.jsonl", b"1\n" * 50)
+    pipeline.run()
+    pipeline.put("events/a.jsonl", b"1\n" * 50)
+    assert pipeline.run(Limits(max_file_bytes=90)).versions == ()
+    assert len(pipeline.opened) == 1
+
+
+def test_a_path_that_had_failed_may_turn_out_to_be_a_duplicate(pipeline: Pipeline) -> None:
+    pipeline.put("events/a.jsonl", b"1\n2")
+    pipeline.put("events/b.jsonl", gzip.compress(b"1\n")[:-1])
+    assert set(statuses(pipeline.run()).values()) == {"loaded", "failed"}
+    pipeline.put("events/b.jsonl", b"1\n2")
+    assert only(pipeline.run()).status == "duplicate_content"
+    pipeline.put("events/b.jsonl", b"1\n2\n3")
+    version = only(pipeline.run())
+    assert (version.status, version.first_line) == ("appended", 3)
+
+
 def test_a_file_that_cannot_be_opened_is_no_version(pipeline: Pipeline) -> None:
     for name in ("gone", "link", "fifo", "folder"):
         pipeline.put(f"events/{name}.jsonl", b"1\n")
@@ -820,6 +911,47 @@ def test_a_big_arrival_becomes_several_loads(pipeline: Pipeline, limits: Limits)
     loads = [pipeline.run(limits) for _ in range(3)]
     assert [len(load.versions) for load in loads] == [2, 2, 1]
     assert [load.has_more for load in loads] == [True, True, False]
+
+
+def test_several_loads_give_what_one_gives(tmp_path: Path) -> None:
+    found = []
+    for limits in (Limits(), Limits(max_load_files=1), Limits(max_load_bytes=5)):
+        pipeline = Pipeline(tmp_path / f"{limits.max_load_files}-{limits.max_load_bytes}")
+        for name, data in {
+            "companies.jsonl": b"1\n2",
+            "companies_2.jsonl": b"1\n2",
+            "events/a.jsonl": b"1\n2\n3\n",
+            "events/b.json": b"[1,\n2]",
+            "events/c.jsonl": b"1\n2\n3\n",
+            "events/d.jsonl.gz": b"",
+            "events/e.jsonl": b'1\n{"a":',
+            "events/f.json": b"[1,\n2]",
+        }.items():
+            pipeline.put(name, data, age=1 if name == "events/e.jsonl" else 3_000)
+        versions, rows = [], []
+        has_more = True
+        while has_more:
+            load = pipeline.run(replace(limits, settle_seconds=1_000 if pipeline.load_id else NEVER))
+            has_more = load.has_more
+            versions += [(version.source_file, version.status, version.held_back_bytes) for version in load.versions]
+            rows += pipeline.rows
+        found.append((versions, rows))
+    assert found == [found[0]] * 3
+    assert [status for _, status, _ in found[0][0]] == [
+        *("loaded", "loaded", "loaded", "loaded", "duplicate_content", "failed", "loaded", "duplicate_content"),
+    ]
+
+
+def test_files_that_cannot_be_read_do_not_keep_the_next_load_waiting(pipeline: Pipeline) -> None:
+    for name in "abc":
+        pipeline.put(f"events/{name}.jsonl", name.encode())
+    listing = list_raw(pipeline.folder / "raw", (EVENTS,))
+    (pipeline.folder / "raw/events/a.jsonl").unlink()
+    loads = [pipeline.run(Limits(max_load_files=1), raw=listing) for _ in range(2)]
+    assert [(statuses(load), load.has_more) for load in loads] == [
+        ({"events/b.jsonl": "loaded"}, True),
+        ({"events/c.jsonl": "loaded"}, False),
+    ]
 
 
 def test_progress_tells_the_bytes_on_disk(pipeline: Pipeline) -> None:

@@ -1,0 +1,258 @@
+"""Loads into bronze: what each file becomes, exactly once, whatever happens in between."""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ingest import bronze
+from ingest.errors import IngestError
+from ingest.manifest import read_manifest, write_manifest
+from tests.integration.lakes import read_table, table_versions
+from tests.integration.worker import PROJECT, run_process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+
+EVENT = b'{"event_id":"%b","driver_id":"d","event_timestamp":"2024-03-04T06:00:00Z","event_type":"start","company_id":"c"}\n'
+SOURCES = PROJECT / "models" / "bronze" / "_sources.yml"
+
+
+def events(*ids: str) -> bytes:
+    return b"".join(EVENT % event_id.encode() for event_id in ids)
+
+
+def source_files(lake: Path, load_id: int) -> dict[str, dict[str, Any]]:
+    rows = read_table(lake, "bronze.source_files")
+    return {row["_source_file"]: row for row in rows if row["_load_id"] == load_id}
+
+
+def event_ids(lake: Path) -> Counter[str]:
+    return Counter(row["event_id"] for row in read_table(lake, "bronze.driver_events"))
+
+
+def test_each_file_version_is_listed_with_what_became_of_it(raw: Path, lake: Path, load: Callable[..., Any]) -> None:
+    folder = raw / "events"
+    (folder / "grows.jsonl").write_bytes(events("1", "2"))
+    (folder / "changes.jsonl").write_bytes(events("3"))
+    (folder / "packed.jsonl.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + events("4") + b" \t\r\n"))
+    (folder / "broken.jsonl.gz").write_bytes(gzip.compress(events("5"))[:-9])
+    (folder / "repeats.jsonl").write_bytes(events("3"))
+    (folder / "empty.jsonl").touch()
+    (raw / "companies.jsonl").write_bytes(b'{"company_id":"c"}\n{"company_id":\n')
+    (raw / "notes.txt").touch()
+    load()
+    found = source_files(lake, 1)
+    assert {name: row["status"] for name, row in found.items()} == {
+        "companies.jsonl": "loaded",
+        "events/broken.jsonl.gz": "failed",
+        "events/changes.jsonl": "loaded",
+        "events/empty.jsonl": "loaded",
+        "events/grows.jsonl": "loaded",
+        "events/packed.jsonl.gz": "loaded",
+        "events/repeats.jsonl": "duplicate_content",
+    }
+    packed = found["events/packed.jsonl.gz"]
+    assert (packed["lines"], packed["blank_lines"], packed["records"], packed["defective_records"]) == (2, 1, 1, 0)
+    assert packed["_source_file_id"] == hashlib.sha256((folder / "packed.jsonl.gz").read_bytes()).hexdigest()
+    assert (found["companies.jsonl"]["records"], found["companies.jsonl"]["defective_records"]) == (2, 1)
+    assert "events/changes.jsonl" in found["events/repeats.jsonl"]["reason"]
+
+    with (folder / "grows.jsonl").open("ab") as file:
+        file.write(events("6"))
+    (folder / "changes.jsonl").write_bytes(events("7"))
+    (folder / "broken.jsonl.gz").write_bytes(gzip.compress(events("5")))
+    load()
+    found = source_files(lake, 2)
+    assert {name: row["status"] for name, row in found.items()} == {
+        "events/broken.jsonl.gz": "loaded",
+        "events/changes.jsonl": "replaced",
+        "events/grows.jsonl": "appended",
+    }
+    assert (found["events/grows.jsonl"]["first_line"], found["events/grows.jsonl"]["records"]) == (3, 1)
+    assert event_ids(lake) == dict.fromkeys("1234567", 1)
+    assert [path for path, _ in read_manifest(sorted((lake / "manifests").iterdir())[0]).ignored] == ["notes.txt"]
+
+
+def test_a_run_with_nothing_new_writes_no_version_and_a_manifest_of_zeros(
+    raw: Path, lake: Path, load: Callable[..., Any]
+) -> None:
+    (raw / "events" / "a.jsonl").write_bytes(events("1"))
+    load()
+    before = table_versions(lake)
+    (manifest,) = load()
+    assert table_versions(lake) == before
+    assert manifest.versions == ()
+    content = json.loads(sorted((lake / "manifests").iterdir())[-1].read_text(encoding="utf-8"))
+    assert set(content["totals"].values()) == {0}
+
+
+@pytest.mark.parametrize("step", ["staged", "events written", "all written", "committed"])
+def test_a_load_that_was_killed_is_finished_by_the_next_run(
+    step: str, raw: Path, lake: Path, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (raw / "events" / "a.jsonl").write_bytes(events("1", "2") + b"{\n")
+    (raw / "companies.jsonl").write_bytes(b'{"company_id":"c"}\n')
+    stops = {
+        "staged": "append_records",
+        "events written": "defective_records",
+        "all written": "append_source_files",
+    }
+
+    class KilledError(Exception):
+        pass
+
+    def die(*_: object, **__: object) -> None:
+        raise KilledError
+
+    if step == "committed":
+        load()
+        plan = read_manifest(next((lake / "manifests").iterdir()))
+        write_manifest(lake / "staging" / "plan.json", plan)
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(bronze, stops[step], die)
+            with pytest.raises(KilledError):
+                load()
+        if step == "events written":
+            shutil.rmtree(lake / "bronze" / "companies")
+    (raw / "events" / "b.jsonl").write_bytes(events("3"))
+    load()
+    load()
+    assert event_ids(lake) == {"1": 1, "2": 1, None: 1, "3": 1}
+    assert len(read_table(lake, "bronze.companies")) == 1
+    rows = read_table(lake, "bronze.source_files")
+    assert sorted((row["_load_id"], row["_source_file"]) for row in rows) == [
+        (1, "companies.jsonl"),
+        (1, "events/a.jsonl"),
+        (2, "events/b.jsonl"),
+    ]
+
+
+def test_a_load_whose_rows_did_not_arrive_is_not_committed(
+    raw: Path, lake: Path, load: Callable[..., Any], spark: SparkSession
+) -> None:
+    (raw / "events" / "a.jsonl").write_bytes(events("1"))
+    (
+        spark.createDataFrame([("x",)], "event_id string")
+        .write.format("delta")
+        .option("txnAppId", "bronze.driver_events")
+        .option("txnVersion", 1)
+        .save(str(lake / "bronze" / "driver_events"))
+    )
+    with pytest.raises(Exception, match="_load_id|0 records of load 1"):
+        load()
+    assert not (lake / "bronze" / "source_files").exists()
+
+
+def test_many_bounded_loads_bring_what_one_would(raw: Path, lake: Path, load: Callable[..., Any]) -> None:
+    for number in range(5):
+        (raw / "events" / f"{number}.jsonl").write_bytes(events(str(number)))
+    assert [manifest.load_id for manifest in load(max_load_files=2)] == [1, 2, 3]
+    assert event_ids(lake) == dict.fromkeys("01234", 1)
+    times = sorted({(row["_load_id"], row["_loaded_at"]) for row in read_table(lake, "bronze.source_files")})
+    assert times == sorted(times, key=lambda time: time[1])
+
+
+def test_a_new_declared_key_is_a_new_column_and_a_removed_one_is_refused(
+    raw: Path, lake: Path, load: Callable[..., Any], tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    (project / "models" / "bronze").mkdir(parents=True)
+    sources = project / "models" / "bronze" / "_sources.yml"
+    declared = SOURCES.read_text(encoding="utf-8")
+    (raw / "events" / "a.jsonl").write_bytes(b'{"trailer_id":"t1"}\n')
+    load()
+    line = "          - {name: truck_id, data_type: string"
+    sources.write_text(declared.replace(line, f"          - {{name: trailer_id}}\n{line}", 1), encoding="utf-8")
+    (raw / "events" / "b.jsonl").write_bytes(b'{"trailer_id":"t2"}\n')
+    load(project=project)
+    found = {row["_source_file"]: row for row in read_table(lake, "bronze.driver_events")}
+    assert found["events/a.jsonl"]["trailer_id"] is None
+    assert found["events/a.jsonl"]["_unknown_keys"] == ["trailer_id"]
+    assert (found["events/b.jsonl"]["trailer_id"], found["events/b.jsonl"]["_unknown_keys"]) == ("t2", [])
+    with pytest.raises(IngestError, match="trailer_id.*not removed"):
+        load()
+
+
+def test_odd_names_arrive_as_they_are(raw: Path, lake: Path, load: Callable[..., Any]) -> None:
+    names = [b"_x.jsonl", b".x.jsonl", b"a:b.jsonl", b"[x]*?.jsonl", b"%20 .jsonl", "é".encode() + b".jsonl",
+             b"\xff.jsonl", b"back\\slash.jsonl", b"new\nline.jsonl", b"company_id=5/x.JSONL"]  # fmt: skip
+    for number, name in enumerate(names):
+        path = os.fsencode(raw) + b"/events/" + name
+        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - pathlib has no bytes
+        with open(path, "wb") as file:  # noqa: PTH123
+            file.write(events(str(number)))
+    load()
+    found = {row["event_id"]: row["_source_file"] for row in read_table(lake, "bronze.driver_events")}
+    assert found["6"] == "events/\\xff.jsonl"
+    assert found["7"] == "events/back\\\\slash.jsonl"
+    others = [name for number, name in enumerate(names) if number not in {6, 7}]
+    assert {name for number, name in found.items() if number not in "67"} == {f"events/{n.decode()}" for n in others}
+
+
+def test_a_second_load_at_once_says_so_and_exits_2(raw: Path, lake: Path) -> None:
+    lake.mkdir()
+    with (lake / "ingest.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("4711")
+        lock.flush()
+        result = run_process("python", "-m", "ingest", "--raw", str(raw), "--lake", str(lake))
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        f"error: {lake}: process 4711 is loading into this lake; try again when it is done."
+    ]
+
+
+def test_a_users_mistakes_end_in_one_sentence(tmp_path: Path) -> None:
+    lake = str(tmp_path / "lake")
+    (tmp_path / "file").touch()
+    (tmp_path / "raw").mkdir()
+    for arguments, sentence in {
+        ("--raw", str(tmp_path / "nowhere")): "nowhere",
+        ("--raw", str(tmp_path / "file")): "file",
+        ("--raw", str(tmp_path / "raw"), "--lake", str(tmp_path / "file" / "lake")): "cannot be written",
+        ("--settle", "soon"): "soon",
+        ("lod",): "lod",
+    }.items():
+        result = run_process("python", "-m", "ingest", *arguments, LAKE_ROOT=lake)
+        assert result.returncode == 2, arguments
+        assert sentence in result.stderr
+        assert "Traceback" not in result.stderr
+    assert not (tmp_path / "lake" / "bronze").exists()
+
+
+def test_the_log_can_be_read_by_machines_and_a_failed_file_shows_in_the_exit_code(raw: Path, lake: Path) -> None:
+    (raw / "events" / "a.jsonl").write_bytes(events("1"))
+    (raw / "events" / "b.jsonl.gz").touch()
+    result = run_process("python", "-m", "ingest", "--raw", str(raw), "--lake", str(lake), "--log-format", "json")
+    assert result.returncode == 1
+    assert result.stderr == ""
+    entries = [json.loads(line) for line in result.stdout.splitlines()]
+    assert all({"time", "level", "stage"} <= entry.keys() for entry in entries)
+    files = {entry["file"]: entry for entry in entries if entry["stage"] == "file"}
+    assert (files["events/a.jsonl"]["records"], files["events/a.jsonl"]["level"]) == (1, "debug")
+    assert (files["events/b.jsonl.gz"]["status"], files["events/b.jsonl.gz"]["level"]) == ("failed", "warning")
+    again = run_process("python", "-m", "ingest", "--raw", str(raw), "--lake", str(lake))
+    assert (again.returncode, again.stderr) == (0, "")
+
+
+def test_a_dry_run_says_what_would_be_and_writes_nothing(raw: Path, lake: Path) -> None:
+    (raw / "events" / "a.jsonl").write_bytes(events("1"))
+    (raw / "events" / "batch_meta.json").touch()
+    result = run_process("python", "-m", "ingest", "--dry-run", "--raw", str(raw), "--lake", str(lake))
+    assert result.returncode == 0
+    assert "loaded" in next(line for line in result.stdout.splitlines() if "events/a.jsonl" in line)
+    assert "ignored" in next(line for line in result.stdout.splitlines() if "batch_meta.json" in line)
+    assert not lake.exists()
