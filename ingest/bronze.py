@@ -83,4 +83,3 @@ def _append(rows: DataFrame, lake: Lake, table: str, plan: Manifest) -> None:
 
 def _read(spark: SparkSession, lake: Lake, table: str) -> DataFrame:
     return spark.read.format("delta").load(str(lake.table(table)))
-

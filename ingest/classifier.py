@@ -96,11 +96,12 @@ def _judged(decoded: DataFrame, nonce: str) -> DataFrame:
 
 def _defect(text: Column, parsed: Column, nonce: str) -> Column:
     keys = F.map_keys(parsed)
+    is_other_value = _is_array(text, nonce) | _is_scalar(text, nonce)
     return (
         F.when(F.col("kind") == "L", "too_long")
         .when(~F.col("is_utf8"), "invalid_utf8")
         .when((F.length(text) > MAX_DIGITS) & _has_long_number(text), "not_json")
-        .when(parsed.isNull(), F.when(_is_array(text, nonce) | _is_scalar(text, nonce), "not_object").otherwise("not_json"))
+        .when(parsed.isNull(), F.when(is_other_value, "not_object").otherwise("not_json"))
         .when(F.size(F.array_distinct(keys)) != F.size(keys), "duplicate_key")
     )
 
@@ -123,7 +124,7 @@ def _is_scalar(text: Column, nonce: str) -> Column:
     """Tell whether the text is one value: as the value of a key it leaves room for exactly one key more."""
     wrapped = F.concat(F.lit('{"v":'), text, F.lit(f',"{nonce}":1}}'))
     parsed = F.from_json(wrapped, "map<string,string>", STRICT)
-    return F.coalesce(parsed[nonce].isNotNull() & (F.size(parsed) == 2), F.lit(False))  # noqa: PLR2004
+    return parsed[nonce].isNotNull() & (F.size(parsed) == len(("v", nonce)))
 
 
 def _completed(text: Column, end: str) -> Column:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
-    from ingest.manifest import Manifest
 
 PROJECT = Path(__file__).resolve().parent.parent
 FAILED, NOT_DONE = 1, 2
@@ -44,7 +43,7 @@ def main() -> None:
 
 @click.group()
 def commands() -> None:
-    """Bring raw JSON files into the bronze tables of a Delta lake: every record once, with its file and line.
+    r"""Bring raw JSON files into the bronze tables of a Delta lake: every record once, with its file and line.
 
     \b
       python -m ingest                  load what is new (the same as 'load')
@@ -142,7 +141,9 @@ def status(*, lake: Path) -> None:
     show_status(Lake(_resolved("lake", lake)), Console(highlight=False))
 
 
-def _settings(*, raw: Path, lake: Path, settle: float, max_record_bytes: int, max_file_bytes: int, **_: Any) -> Settings:
+def _settings(
+    *, raw: Path, lake: Path, settle: float, max_record_bytes: int, max_file_bytes: int, **_: Any
+) -> Settings:
     limits = Limits(settle_seconds=settle, max_record_bytes=max_record_bytes, max_file_bytes=max_file_bytes)
     return Settings(project=PROJECT, raw=_resolved("raw", raw), lake=Lake(_resolved("lake", lake)), limits=limits)
 

@@ -81,7 +81,9 @@ def only_writer(lake: Lake) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            message = f"{lake.root}: process {lock.read().strip()} is loading into this lake; try again when it is done."
+            message = (
+                f"{lake.root}: process {lock.read().strip()} is loading into this lake; try again when it is done."
+            )
             raise IngestError(message) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))

@@ -55,7 +55,7 @@ class Knowledge:
     newest: dict[str, FileVersion] = field(default_factory=dict)
     contents: defaultdict[str, list[FileVersion]] = field(default_factory=lambda: defaultdict(list))
     load_id: int = 0
-    loaded_at: datetime = datetime.min.replace(tzinfo=UTC)
+    loaded_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
     def add(self, version: FileVersion) -> None:
         self.newest[version.source_file] = version
@@ -126,9 +126,7 @@ def check_columns(lake: Lake, feeds: tuple[Feed, ...]) -> None:
                 raise IngestError(message)
 
 
-def finish(
-    lake: Lake, feeds: tuple[Feed, ...], report: Report, start_spark: Callable[[], SparkSession]
-) -> Manifest:
+def finish(lake: Lake, feeds: tuple[Feed, ...], report: Report, start_spark: Callable[[], SparkSession]) -> Manifest:
     """Write the planned load to bronze and commit it, whatever of it an earlier try has written."""
     from ingest import bronze  # a run with nothing new does without Spark
 
@@ -158,7 +156,7 @@ def _plan(
     lake = settings.lake
     now = datetime.now(UTC)
     load_id = knowledge.load_id + 1
-    loaded_at = max(now, knowledge.loaded_at + timedelta(microseconds=1)) if knowledge.load_id else now
+    loaded_at = max(now, knowledge.loaded_at + timedelta(microseconds=1))
     files = changed_files(listing, knowledge.newest, now=now, limits=settings.limits)
     shutil.rmtree(folder, ignore_errors=True)
     with report.staging(files) as on_progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,7 @@ def known_versions(lake: Lake) -> list[FileVersion]:
         return []
     names = [field.name for field in fields(FileVersion) if field.name not in MANIFEST_ONLY]
     columns = ", ".join(COLUMNS.get(name, name) for name in names)
-    rows = query(lake, f"select {columns} from files order by _load_id", files=SOURCE_FILES)
+    rows = query(lake, f"select {columns} from files order by _load_id", files=SOURCE_FILES)  # noqa: S608 - our own names
     return [FileVersion(**dict(zip(names, row.values(), strict=True)), **MANIFEST_ONLY) for row in rows]
 
 
@@ -115,8 +115,8 @@ def _as_json(manifest: Manifest) -> dict[str, Any]:
 
 def _version(content: dict[str, Any]) -> FileVersion:
     known = {field.name: content[COLUMNS.get(field.name, field.name)] for field in fields(FileVersion)}
-    times = {name: datetime.fromisoformat(known[name]) for name in ("loaded_at", "modified_at")}
-    return replace(FileVersion(**known), **times)
+    known |= {name: datetime.fromisoformat(known[name]) for name in ("loaded_at", "modified_at")}
+    return FileVersion(**known)
 
 
 def _time_text(value: object) -> str:

@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ingest.discovery import RawFile
     from ingest.manifest import Manifest
+
 
 class JsonLines(logging.Formatter):
     """One JSON object a line: time, level, stage and message, and what else the entry is about."""
@@ -44,10 +45,12 @@ class Report:
         handler = logging.StreamHandler(sys.stdout)
         text = logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S")
         handler.setFormatter(JsonLines() if self.is_json else text)
-        self.log = logging.Logger("ingest", logging.DEBUG if self.is_json else logging.INFO)
-        self.log.addHandler(handler)
+        self.log = logging.getLogger("ingest")
+        self.log.setLevel(logging.DEBUG if self.is_json else logging.INFO)
+        self.log.handlers = [handler]
+        self.log.propagate = False
 
-    def say(self, message: str, *, level: int = logging.INFO, **facts: Any) -> None:
+    def say(self, message: str, *, level: int = logging.INFO, **facts: str | float) -> None:
         """Log a line; the facts are for machines: stage, feed, file, records, bytes, seconds."""
         self.log.log(level, message.replace("\n", "\\n"), extra={"facts": facts})
 
@@ -67,7 +70,8 @@ class Report:
             yield on_progress
         if files:
             seconds = round(time.monotonic() - started, 3)
-            self.say(f"read {len(files):,} files, {total:,} bytes, in {seconds:.1f} s", stage="staging", bytes=total, seconds=seconds)
+            message = f"read {len(files):,} files, {total:,} bytes, in {seconds:.1f} s"
+            self.say(message, stage="staging", bytes=total, seconds=seconds)
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
@@ -95,7 +99,8 @@ class Report:
                 defective=defective,
                 bytes=version.bytes,
             )
-        self.say(f"load {manifest.load_id} is complete", stage="loaded", load_id=manifest.load_id, seconds=round(seconds, 3))
+        message = f"load {manifest.load_id} is complete"
+        self.say(message, stage="loaded", load_id=manifest.load_id, seconds=round(seconds, 3))
 
     def preview(self, manifest: Manifest) -> None:
         """Tell what a load would make of each file."""
@@ -125,9 +130,9 @@ class Report:
             table.add_column(name, justify="right")
         for feed in feeds:
             counts = _counts(feed, manifests)
-            self.say("", stage="summary", feed=feed, **counts) if self.is_json else None
-            numbers = [f"{count:,}" for count in counts.values()]
-            table.add_row(feed, *numbers, f"{self.seconds[feed]:.1f}")
+            table.add_row(feed, *(f"{count:,}" for count in counts.values()), f"{self.seconds[feed]:.1f}")
+            if self.is_json:
+                self.say("summary", stage="summary", feed=feed, seconds=round(self.seconds[feed], 3), **counts)
         ignored = len(manifests[-1].ignored)
         if self.is_json:
             self.say("done", stage="done", seconds=round(seconds, 3), ignored=ignored)

@@ -171,7 +171,7 @@ class _World:
     placed: Counter[str]
 
 
-def write_sample(  # noqa: PLR0913
+def write_sample(
     out: Path, *, batches: int, events_per_batch: int, companies: int, seed: int, grow: bool = False
 ) -> SampleSummary:
     """Write a new tree to `out`, or with `grow` add the next day to the tree that is there."""
@@ -209,9 +209,7 @@ def write_sample(  # noqa: PLR0913
         truth, data = _make_batch(world, at, number, size=events_per_batch)
         truths.append(truth)
         size += _write(out / truth.source_file, data)
-        _write(
-            (out / truth.source_file).with_name("batch_meta.json"), _meta(at, events_per_batch, seed + number)
-        )
+        _write((out / truth.source_file).with_name("batch_meta.json"), _meta(at, events_per_batch, seed + number))
     if truths[-1] is not truths[1]:
         truths.append(_copy_truth(truths[1], next_to=truths[-1]))
         size += _write(out / truths[-1].source_file, (out / truths[1].source_file).read_bytes())

@@ -18,8 +18,10 @@ def start_spark(settings: Settings, *, with_metastore: bool) -> SparkSession:
 
     Ingest writes by path and leaves the metastore, which one process at a time can open, to dbt.
     """
-    conf = profile_settings(settings) | {"spark.sql.catalogImplementation": "hive" if with_metastore else "in-memory"}
-    return SparkSession.builder.config(map=conf).getOrCreate()
+    builder = SparkSession.builder.config("spark.sql.catalogImplementation", "hive" if with_metastore else "in-memory")
+    for key, value in profile_settings(settings).items():
+        builder.config(key, value)
+    return builder.getOrCreate()
 
 
 def profile_settings(settings: Settings) -> dict[str, str]:

@@ -363,10 +363,7 @@ def daily_activity(events: Iterable[Row], keys: Sequence[str], **distinct: str) 
         {
             **dict(zip(keys, group, strict=True)),
             "events": len(members),
-            **{
-                f"{kind}_events": sum(event["event_type"] == kind for event in members)
-                for kind in EVENT_TYPES
-            },
+            **{f"{kind}_events": sum(event["event_type"] == kind for event in members) for kind in EVENT_TYPES},
             **{name: len({event[column] for event in members}) for name, column in distinct.items()},
         }
         for group, members in groups.items()
@@ -392,9 +389,7 @@ def driving_sessions(events: Iterable[Row]) -> list[Row]:
 def session(start: Row | None, stop: Row | None) -> Row:
     """Return the session of a start, a stop, or both."""
     known: Row = start or stop or {}
-    duration = (
-        (stop["event_timestamp"] - start["event_timestamp"]).total_seconds() if start and stop else None
-    )
+    duration = (stop["event_timestamp"] - start["event_timestamp"]).total_seconds() if start and stop else None
     return {
         "driver_id": known["driver_id"],
         "started_at": start and start["event_timestamp"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from ingest.load import Settings, run_load
 from ingest.report import Report
 from ingest.spark import start_spark
 from ingest.staging import Limits
-from tests.integration.worker import PROJECT
+from tests.integration.worker import FAST_START, PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     folder = tmp_path_factory.mktemp("spark")
+    os.environ["JDK_JAVA_OPTIONS"] = FAST_START
     session = start_spark(Settings(PROJECT, folder, Lake(folder), Limits()), with_metastore=False)
     yield session
     session.stop()

@@ -42,10 +42,12 @@ def table_versions(lake: Path) -> dict[str, int]:
 
 
 def difference(found: Iterable[dict[str, Any]], wanted: Iterable[dict[str, Any]]) -> list[str]:
-    """Give the rows, as text, that only one side has, by the columns that the wanted rows name; [] if there are none."""
+    """Give the rows, as text, that only one side has, by the columns that the wanted rows name."""
     wanted = list(wanted)
     columns = sorted(wanted[0]) if wanted else []
-    counts = [Counter(str([_comparable(row[column]) for column in columns]) for row in rows) for rows in (found, wanted)]
+    counts = [
+        Counter(str([_comparable(row[column]) for column in columns]) for row in rows) for rows in (found, wanted)
+    ]
     only_found, only_wanted = counts[0] - counts[1], counts[1] - counts[0]
     return [f"found only: {row}" for row in only_found] + [f"wanted only: {row}" for row in only_wanted]
 

@@ -104,13 +104,14 @@ RECORDS = [
     b'{"x":"' + b"\\\\" * 20000 + b"\\ud800" + b'"}',
 ]
 SPLICES = [b"{", b"}", b"[", b"]", b'"', b",", b":", b"\\", b"\\u", b"\\ud800", b"0", b"e", b".", b"-", b" ", b"\t",
-           b"null", b"\xff", b"\xc3", b"\xe2\x80\xa8", b"'", b"NaN", b"/*", b"\x00", b'"event_id":1,', b"\r"]  # fmt: skip
+           b"null", b"\xff", b"\xc3", b"\xe2\x80\xa8", b"'", b"NaN", b"/*", b"\x00", b'"event_id":1,',
+           b"\r"]  # fmt: skip
 
 
 def mutants(count: int, seed: int) -> list[bytes]:
     """Event lines with one to three small changes each."""
     random_ = random.Random(seed)
-    made = []
+    made: list[bytes] = []
     while len(made) < count:
         line = bytearray(EVENT)
         for _ in range(random_.randint(1, 3)):
@@ -136,7 +137,9 @@ def test_every_verdict_equals_that_of_a_strict_parser(
     load()
     rows = {row["_source_line"]: row for row in read_table(lake, "bronze.driver_events")}
     assert len(rows) == len(records)
-    wrong = [(number, record, rows[number]) for number, record in enumerate(records, 1) if differs(rows[number], record)]
+    wrong = [
+        (number, record, rows[number]) for number, record in enumerate(records, 1) if differs(rows[number], record)
+    ]
     assert not wrong, f"{len(wrong)} of {len(records)}, the first: {wrong[0]}"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter, defaultdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +16,7 @@ from tests.reference import RawTree, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
 Tables = dict[str, list[dict[str, Any]]]
@@ -105,7 +105,9 @@ def test_the_files_of_a_real_producer_are_judged_as_counted_without_spark(tmp_pa
     worker.kill()
     expected = json.loads((PROJECT / "tests" / "expected" / "producer.json").read_text(encoding="utf-8"))
     assert {table: len(rows) for table, rows in tables.items()} == expected["rows"]
-    assert Counter(row["reject_reason"] for row in tables["silver.rejected_driver_events"]) == expected["reject_reasons"]
+    assert (
+        Counter(row["reject_reason"] for row in tables["silver.rejected_driver_events"]) == expected["reject_reasons"]
+    )
     matched = Counter(row["is_company_matched"] for row in tables["gold.enriched_driver_events"])
     assert matched == {True: expected["matched"]}
     assert Counter(row["session_status"] for row in tables["gold.driving_sessions"]) == expected["sessions"]

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 PROJECT = Path(__file__).resolve().parents[2]
+# Small data never runs long enough to be worth the second compiler.
+FAST_START = "-XX:TieredStopAtLevel=1"
 
 
 class Worker:
@@ -25,7 +27,7 @@ class Worker:
 
     def load(self) -> int:
         """Load as `python -m ingest --settle 0` does; give its exit code."""
-        return self.run(["load", "--raw", str(self.raw), "--lake", str(self.lake), "--settle", "0"])
+        return self.run(["load"])
 
     def dbt(self, *arguments: str) -> int:
         """Run dbt as its command line does; give its exit code."""
@@ -57,17 +59,20 @@ class Worker:
     def _start(self) -> None:
         context = get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self.lake, self.project), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, self.lake, self.raw, self.project), daemon=True)
         self._process.start()
         theirs.close()
         self._connection.recv()
 
 
-def run_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the environment as a user does, in the project's folder."""
+def run_process(
+    *arguments: str, folder: Path = PROJECT, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the environment as a user does, in the project's folder or another."""
+    folder.mkdir(exist_ok=True)
     return subprocess.run(
         [str(Path(sys.executable).parent / arguments[0]), *arguments[1:]],
-        cwd=PROJECT,
+        cwd=folder,
         env=os.environ | environment,
         capture_output=True,
         text=True,
@@ -75,22 +80,24 @@ def run_process(*arguments: str, **environment: str) -> subprocess.CompletedProc
     )
 
 
-def _serve(connection: Connection, lake: Path, project: Path) -> None:
+def _serve(connection: Connection, lake: Path, raw: Path, project: Path) -> None:
     os.setsid()
     os.chdir(project)
     os.environ["LAKE_ROOT"] = str(lake)
+    os.environ["JDK_JAVA_OPTIONS"] = FAST_START
     from dbt.cli.main import dbtRunner
-    from ingest.load import Settings, run_load
+
     from ingest.lake import Lake
+    from ingest.load import Settings, run_load
     from ingest.report import Report
     from ingest.spark import start_spark
     from ingest.staging import Limits
 
+    settings = Settings(project=project, raw=raw, lake=Lake(lake), limits=Limits(settle_seconds=0))
     connection.send("ready")
     while True:
         name, *arguments = connection.recv()
         if name == "load":
-            settings = Settings(project=project, raw=Path(arguments[1]), lake=Lake(lake), limits=Limits(settle_seconds=0))
             manifests = run_load(settings, Report("text"), lambda: start_spark(settings, with_metastore=True))
             connection.send(int(any(manifest.has_failures for manifest in manifests)))
         else:

@@ -304,9 +304,7 @@ def test_anything_else_is_no_time(text: str) -> None:
         ({"event_type": "--"}, "unknown_event_type"),
     ],
 )
-def test_an_event_is_rejected_for_the_first_rule_it_breaks(
-    change: dict[str, Any], reason: str | None
-) -> None:
+def test_an_event_is_rejected_for_the_first_rule_it_breaks(change: dict[str, Any], reason: str | None) -> None:
     accepted, rejected = silver_driver_events([record(EVENT | change)])
     assert [row["reject_reason"] for row in rejected] == ([] if reason is None else [reason])
     assert len(accepted) + len(rejected) == 1
@@ -458,9 +456,7 @@ def test_driver_ids_that_differ_in_case_are_different() -> None:
         ({"company_id": "c", "created_at": "2024-02-30T00:00Z"}, "invalid_created_at"),
     ],
 )
-def test_a_company_is_rejected_for_the_first_rule_it_breaks(
-    company: dict[str, Any], reason: str | None
-) -> None:
+def test_a_company_is_rejected_for_the_first_rule_it_breaks(company: dict[str, Any], reason: str | None) -> None:
     history, _, rejected = silver_companies([record(company)])
     assert [row["reject_reason"] for row in rejected] == ([] if reason is None else [reason])
     assert len(history) + len(rejected) == 1
@@ -576,9 +572,7 @@ def test_sessions_pair_a_start_with_the_next_stop(kinds: str, sessions: list[tup
 
 def test_a_session_carries_its_company_duration_and_both_places() -> None:
     rows = events(("d", "stop", 30, "c2"), ("e", "stop", 23, "c3"), ("d", "start", 22, "c1"))
-    closed, orphaned = sorted(
-        driving_sessions(silver_driver_events(lines(*rows))[0]), key=lambda row: row["driver_id"]
-    )
+    closed, orphaned = sorted(driving_sessions(silver_driver_events(lines(*rows))[0]), key=lambda row: row["driver_id"])
     assert closed == {
         "driver_id": "d",
         "started_at": utc("2024-03-04 22:00"),
@@ -601,9 +595,7 @@ def test_a_session_carries_its_company_duration_and_both_places() -> None:
 
 
 def test_gold_joins_the_current_company_and_counts_days() -> None:
-    day = events(
-        ("d", "start", 0, "c"), ("d", "stop", 1, "x"), ("e", "delivered", 2, "c"), ("d", "stop", 24, "c")
-    )
+    day = events(("d", "start", 0, "c"), ("d", "stop", 1, "x"), ("e", "delivered", 2, "c"), ("d", "stop", 24, "c"))
     first, second = ({"company_id": "c", "name": name} for name in ("old", "new"))
     loads = [
         {"driver_events": lines(*day), "companies": lines(first)},
@@ -688,9 +680,7 @@ def raw(tmp_path: Path) -> Raw:
         ("sub/companies.jsonl", b"{}", []),
     ],
 )
-def test_a_file_is_read_by_its_name(
-    raw: Raw, name: str, content: bytes, records: list[tuple[int, bytes]]
-) -> None:
+def test_a_file_is_read_by_its_name(raw: Raw, name: str, content: bytes, records: list[tuple[int, bytes]]) -> None:
     raw.write(name, content)
     assert raw.news() == [(name, *one) for one in records]
 

@@ -19,13 +19,9 @@ from ingest.sample import FileTruth, SampleSummary, read_truth, write_sample
 if TYPE_CHECKING:
     from pathlib import Path
 
-TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(\.\d{1,9})?(?:Z|([+-])(\d\d)(?::?(\d\d))?)?", re.ASCII
-)
+TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d)?(\.\d{1,9})?(?:Z|([+-])(\d\d)(?::?(\d\d))?)?", re.ASCII)
 TYPES = {
-    **dict.fromkeys(
-        ("start", "started", "start_driving", "started_driving", "driving_start"), "start_driving"
-    ),
+    **dict.fromkeys(("start", "started", "start_driving", "started_driving", "driving_start"), "start_driving"),
     **dict.fromkeys(("stop", "stopped", "stop_driving", "stopped_driving", "driving_stop"), "stop_driving"),
     **dict.fromkeys(("delivered", "deliver", "delivery"), "delivered"),
 }
@@ -110,10 +106,7 @@ def is_object(value: Any) -> bool:
 def records_of(path: Path) -> list[tuple[int, str | None, Pairs]]:
     """Give number, bronze defect and members of every record that is not blank."""
     if path.suffix == ".json":
-        return [
-            (number, *defect_of_value(value))
-            for number, value in enumerate(parse(path.read_text("utf-8")), 1)
-        ]
+        return [(number, *defect_of_value(value)) for number, value in enumerate(parse(path.read_text("utf-8")), 1)]
     lines = content(path).removesuffix(b"\n").split(b"\n")
     return [(number, *defect_of_line(line)) for number, line in enumerate(lines, 1) if line.strip(b" \t\r")]
 
@@ -233,17 +226,13 @@ def loaded(out: Path) -> list[FileTruth]:
 
 def by_line(truths: list[FileTruth], field_name: str) -> dict[Place, Any]:
     return {
-        (truth.source_file, int(line)): value
-        for truth in truths
-        for line, value in getattr(truth, field_name).items()
+        (truth.source_file, int(line)): value for truth in truths for line, value in getattr(truth, field_name).items()
     }
 
 
 def bytes_of(out: Path) -> dict[str, bytes]:
     return {
-        path.relative_to(out.parent).as_posix(): path.read_bytes()
-        for path in out.parent.rglob("*.*")
-        if path.is_file()
+        path.relative_to(out.parent).as_posix(): path.read_bytes() for path in out.parent.rglob("*.*") if path.is_file()
     }
 
 
@@ -258,9 +247,7 @@ def test_every_duplicate_points_at_the_first_record_of_its_driver_and_time(tree:
 
 def test_unmatched_are_the_accepted_events_whose_company_no_record_of_the_tree_names(tree: Path) -> None:
     verdicts = judge(tree)
-    unmatched = {
-        event.place for event in verdicts.accepted.values() if event.company_id not in verdicts.companies
-    }
+    unmatched = {event.place for event in verdicts.accepted.values() if event.company_id not in verdicts.companies}
     assert {(truth.source_file, line) for truth in loaded(tree) for line in truth.unmatched} == unmatched
 
 
@@ -273,12 +260,8 @@ def test_lines_blank_lines_and_records_are_those_of_the_files(tree: Path) -> Non
 
 
 def test_the_truth_has_every_data_file_once_and_in_the_order_of_names(tree: Path) -> None:
-    files = [
-        path.relative_to(tree).as_posix() for path in tree.rglob("*.*") if path.name != "batch_meta.json"
-    ]
-    assert [truth.source_file for truth in truth_of(tree)] == sorted(
-        name for name in files if "." in name[-9:]
-    )
+    files = [path.relative_to(tree).as_posix() for path in tree.rglob("*.*") if path.name != "batch_meta.json"]
+    assert [truth.source_file for truth in truth_of(tree)] == sorted(name for name in files if "." in name[-9:])
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -294,9 +277,7 @@ def test_each_day_has_every_kind_of_defect_from_four_batches_of_500_on(
         assert judge(tmp_path / "raw").rejected == by_line(loaded(tmp_path / "raw"), "rejected")
     events = [truth for truth in loaded(tmp_path / "raw")[1:] if not grow or truth.source_file not in old]
     assert set(by_line(events, "rejected").values()) == EVENT_REASONS
-    repeats = {
-        (winner[0] == name, winner[2]) for (name, _), winner in by_line(events, "duplicate_of").items()
-    }
+    repeats = {(winner[0] == name, winner[2]) for (name, _), winner in by_line(events, "duplicate_of").items()}
     assert repeats == {(True, True), (True, False), (False, True), (False, False)}
     assert sum(truth.blank_lines for truth in events) > 0
     assert any(truth.unmatched for truth in events)
@@ -321,17 +302,11 @@ def test_shares_stay_within_the_thresholds_of_the_audit_on_each_day(
         assert sum(len(truth.unmatched) for truth in events) <= 0.1 * (records - len(rejected)) * 0.9
     both_days = loaded(out)[0]
     for companies, before in ((first_companies, 0), (both_days, first_companies.lines)):
-        bad = [
-            line
-            for line, reason in companies.rejected.items()
-            if reason != "unchanged" and int(line) > before
-        ]
+        bad = [line for line, reason in companies.rejected.items() if reason != "unchanged" and int(line) > before]
         assert len(bad) <= 0.02 * (companies.lines - before)
 
 
-def test_the_same_arguments_give_the_same_bytes_and_another_seed_gives_others(
-    two_days: Path, tmp_path: Path
-) -> None:
+def test_the_same_arguments_give_the_same_bytes_and_another_seed_gives_others(two_days: Path, tmp_path: Path) -> None:
     write_sample(tmp_path / "same" / "raw", **DAY)
     write_sample(tmp_path / "same" / "raw", **DAY, grow=True)
     write_sample(tmp_path / "other" / "raw", **DAY | {"seed": 8})
@@ -359,29 +334,21 @@ def test_growing_brings_new_changed_and_unchanged_companies_and_one_that_changes
     day_one: Path, two_days: Path
 ) -> None:
     before, after = judge(day_one), judge(two_days)
-    added = {
-        line: reason for (_, line), reason in after.rejected.items() if line > before.lines["companies.jsonl"]
-    }
+    added = {line: reason for (_, line), reason in after.rejected.items() if line > before.lines["companies.jsonl"]}
     assert after.companies.keys() > before.companies.keys()
     assert any(len(after.companies[name]) > len(old) for name, old in before.companies.items())
     assert "unchanged" in added.values()
     assert any(versions[2:3] == versions[:1] and len(versions) > 2 for versions in after.companies.values())
 
 
-def test_growing_brings_late_events_among_the_old_ones_and_repeats_of_old_keys(
-    day_one: Path, two_days: Path
-) -> None:
+def test_growing_brings_late_events_among_the_old_ones_and_repeats_of_old_keys(day_one: Path, two_days: Path) -> None:
     before, after = judge(day_one), judge(two_days)
     late = [key for key in after.accepted.keys() - before.accepted.keys() if key[1].day == 4]
     drivers = {driver for driver, _ in before.accepted}
-    new_files = {truth.source_file for truth in loaded(two_days)} - {
-        truth.source_file for truth in loaded(day_one)
-    }
+    new_files = {truth.source_file for truth in loaded(two_days)} - {truth.source_file for truth in loaded(day_one)}
     assert len(late) > 0
     assert {driver for driver, _ in late} & drivers
-    assert any(
-        place[0] in new_files and winner[0] not in new_files for place, winner in after.duplicate_of.items()
-    )
+    assert any(place[0] in new_files and winner[0] not in new_files for place, winner in after.duplicate_of.items())
 
 
 def test_every_run_has_one_array_some_gzipped_files_and_one_copy_of_the_first_file(
@@ -410,9 +377,7 @@ def test_a_batch_lies_beside_the_producers_note_about_it(day_one: Path) -> None:
 
 def test_most_driving_sessions_are_closed_and_a_few_are_not(two_days: Path) -> None:
     drives = sorted(
-        (*key, event.event_type)
-        for key, event in judge(two_days).accepted.items()
-        if event.event_type != "delivered"
+        (*key, event.event_type) for key, event in judge(two_days).accepted.items() if event.event_type != "delivered"
     )
     pairs = [(first[2], second[2]) for first, second in pairwise(drives) if first[0] == second[0]]
     starts = [second for first, second in pairs if first == "start_driving"]
@@ -460,7 +425,5 @@ def test_numbers_below_one_are_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_no_event_lies_in_the_future(tmp_path: Path) -> None:
-    with pytest.raises(
-        IngestError, match=r"^--batches is 99999, but only 29064 fit between 2024-03-04 and the end"
-    ):
+    with pytest.raises(IngestError, match=r"^--batches is 99999, but only 29064 fit between 2024-03-04 and the end"):
         write_sample(tmp_path / "raw", **DAY | {"batches": 99_999})

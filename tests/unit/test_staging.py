@@ -21,6 +21,7 @@ from ingest.feeds import Feed
 from ingest.staging import FileVersion, Limits, StagedLoad, changed_files, stage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 EVENTS = Feed("driver_events", ("events/**",), ("batch_meta.json",), "skip", ("event_id",))
@@ -223,7 +224,7 @@ def test_files_get_their_numbers_and_rows_in_the_order_of_their_names(pipeline: 
 
 def test_a_record_that_is_too_long_is_cut_and_costs_no_other(pipeline: Pipeline) -> None:
     long = b'"' + b"x" * 200_000 + b'"'
-    pipeline.put("events/a.jsonl", b"1\n" + long + b"\r\n2\n" + b" " * 300_000 + b"\n3\n" + long)
+    pipeline.put("events/a.jsonl", b"1\n" + long + b"\r\n2\n" + b" " * 900_000 + b"\n3\n" + long)
     version = only(pipeline.run(Limits(max_record_bytes=100_000)))
     assert pipeline.rows == [
         ("events/a.jsonl", 1, b"1"),
@@ -242,6 +243,13 @@ def test_the_longest_record_allowed_is_kept_whole(pipeline: Pipeline, length: in
     pipeline.run(Limits(max_record_bytes=10))
     assert pipeline.records() == [b"x" * length, b"1"]
     assert pipeline.kinds == [b"L" if length > 10 else b"", b""]
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_the_longest_record_allowed_may_come_in_many_pieces(pipeline: Pipeline, extra: int) -> None:
+    pipeline.put("events/a.jsonl", b"x" * ((1 << 20) + extra) + b"\r\n1\n")
+    pipeline.run(Limits(max_record_bytes=1 << 20))
+    assert pipeline.kinds == [b"L" if extra else b"", b""]
 
 
 def test_a_long_line_and_a_gzip_bomb_take_little_memory(pipeline: Pipeline) -> None:
@@ -348,6 +356,15 @@ def test_an_unterminated_line_whose_line_end_came_is_not_read_again(pipeline: Pi
         assert pipeline.rows == [(name, 3, b"[]")]
 
 
+def test_a_line_end_that_came_in_two_pieces_is_one(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.reading._PIECE_BYTES", 4)
+    pipeline.put("events/a.jsonl", b"[1]")
+    pipeline.run()
+    pipeline.put("events/a.jsonl", b"[1]\r\n[2]\n")
+    assert only(pipeline.run()).first_line == 2
+    assert pipeline.rows == [("events/a.jsonl", 2, b"[2]")]
+
+
 def test_a_broken_last_line_that_was_read_is_read_again_when_it_is_whole(pipeline: Pipeline) -> None:
     pipeline.put("events/a.jsonl", b'1\n{"a":')
     assert only(pipeline.run()).records == 2
@@ -447,6 +464,51 @@ def test_however_a_growing_file_is_met_every_line_is_read_once_and_whole(
     assert pipeline.run(Limits(settle_seconds=NEVER)).versions == ()
 
 
+FRAGMENTS = [b"\n", b"\r\n", b"\r", b" ", b'{"a":1}', b'{"a":', b"1}", b"12", b'"\xff"', b"x" * 40, b"\xef\xbb\xbf"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    growth=st.lists(
+        st.tuples(st.lists(st.sampled_from(FRAGMENTS), max_size=4).map(b"".join), st.sampled_from([1, 300])), max_size=8
+    ),
+    pack=st.sampled_from([bytes, gzip.compress]),
+    piece=st.integers(4, 12),
+)
+def test_only_a_line_that_has_grown_since_it_was_read_is_read_again(
+    tmp_path_factory: pytest.TempPathFactory,
+    growth: list[tuple[bytes, int]],
+    pack: Callable[[bytes], bytes],
+    piece: int,
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ingest.reading._PIECE_BYTES", piece)
+        grow_and_read(Pipeline(tmp_path_factory.mktemp("pipeline")), growth, pack)
+
+
+def grow_and_read(pipeline: Pipeline, growth: list[tuple[bytes, int]], pack: Callable[[bytes], bytes]) -> None:
+    text = b""
+    lines: list[bytes] = []
+    read: dict[int, bytes] = {}
+    for more, age in [*growth, (b"", 300)]:
+        text += more
+        pipeline.put("companies.jsonl", pack(text), age=age)
+        load = pipeline.run(Limits(max_record_bytes=30))
+        lines = [line.removesuffix(b"\r") for line in text.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
+        for version in load.versions:
+            assert version.status in ("loaded", "appended")
+            assert version.read_to + version.held_back_bytes == len(text)
+            assert version.content_id == sha256(text[: version.read_to])
+        for _, number, record in pipeline.rows:
+            now = text.removeprefix(b"\xef\xbb\xbf").split(b"\n")[number - 1]
+            assert now.startswith(record)
+            assert now != read.get(number)
+            read[number] = now
+    assert {number: line.rstrip(b"\r") for number, line in read.items()} == {
+        number: line.rstrip(b"\r") for number, line in enumerate(lines, 1) if line.strip(b" \t\r")
+    }
+
+
 def test_a_file_that_grows_byte_by_byte_is_read_once(pipeline: Pipeline) -> None:
     text = b'\xef\xbb\xbf{"a":1}\r\n\r\n{"b":"\xc3\xa9"}\n{"c":[{}]}\r\n'
     rows = []
@@ -497,19 +559,8 @@ def test_a_file_that_is_modified_while_it_is_read_counts_as_young(pipeline: Pipe
         os.utime(path, (pipeline.clock.timestamp(),) * 2)
 
     listing = list_raw(pipeline.folder / "raw", (EVENTS,))
-    load = stage(
-        listing.files,
-        {},
-        {},
-        load_id=1,
-        loaded_at=pipeline.clock,
-        folder=pipeline.folder / "load",
-        limits=Limits(),
-        resume=lambda version: version,
-        now=lambda: pipeline.clock,
-        on_progress=grow,
-    )
-    version = only(load)
+    pipeline.on_progress = grow
+    version = only(pipeline.run())
     assert (version.file_bytes, version.held_back_bytes, version.records) == (7, 5, 1)
     assert version.source_file_id == sha256(b'1\n{"a":')
     assert version.modified_at == listing.files[0].modified_at
@@ -535,7 +586,11 @@ def test_a_gzip_that_turns_into_text_while_it_is_read_is_known_by_its_text(pipel
     pipeline.put("companies.jsonl", b"1\n")
     pipeline.run()
     pipeline.put("companies.jsonl", packed)
-    pipeline.on_progress = lambda _file, _bytes: path.write_bytes(text) and None
+
+    def rewrite(_file: RawFile, _bytes: int) -> None:
+        path.write_bytes(text)
+
+    pipeline.on_progress = rewrite
     version = only(pipeline.run())
     assert (version.status, version.source_file_id) == ("replaced", sha256(text))
 
@@ -675,6 +730,13 @@ def test_a_young_copy_of_what_was_read_whole_is_a_duplicate(pipeline: Pipeline) 
     pipeline.put("events/b.jsonl", b'1\n{"a":1}\n')
     pipeline.run()
     assert pipeline.rows == [("events/b.jsonl", 2, b'{"a":1}')]
+
+
+def test_a_held_back_file_whose_bytes_came_whole_elsewhere_is_a_duplicate(pipeline: Pipeline) -> None:
+    pipeline.put("events/b.jsonl", b'1\n{"a":', age=1)
+    pipeline.run()
+    pipeline.put("events/a.jsonl", b'1\n{"a":')
+    assert statuses(pipeline.run()) == {"events/a.jsonl": "loaded", "events/b.jsonl": "duplicate_content"}
 
 
 @pytest.mark.parametrize("first", ["events/a.json", "events/a.jsonl"])
@@ -927,18 +989,22 @@ def test_several_loads_give_what_one_gives(tmp_path: Path) -> None:
             "events/e.jsonl": b'1\n{"a":',
             "events/f.json": b"[1,\n2]",
         }.items():
-            pipeline.put(name, data, age=1 if name == "events/e.jsonl" else 3_000)
+            pipeline.put(name, data)
         versions, rows = [], []
         has_more = True
         while has_more:
-            load = pipeline.run(replace(limits, settle_seconds=1_000 if pipeline.load_id else NEVER))
+            load = pipeline.run(replace(limits, settle_seconds=NEVER))
             has_more = load.has_more
             versions += [(version.source_file, version.status, version.held_back_bytes) for version in load.versions]
             rows += pipeline.rows
         found.append((versions, rows))
     assert found == [found[0]] * 3
-    assert [status for _, status, _ in found[0][0]] == [
-        *("loaded", "loaded", "loaded", "loaded", "duplicate_content", "failed", "loaded", "duplicate_content"),
+    assert [(name[-7:], waits) for name, status, waits in found[0][0] if status == "loaded"] == [
+        ("s.jsonl", 0),
+        ("2.jsonl", 0),
+        ("a.jsonl", 0),
+        ("/b.json", 0),
+        ("e.jsonl", 5),
     ]
 
 
@@ -957,16 +1023,6 @@ def test_files_that_cannot_be_read_do_not_keep_the_next_load_waiting(pipeline: P
 def test_progress_tells_the_bytes_on_disk(pipeline: Pipeline) -> None:
     pipeline.put("events/a.jsonl", b"1\n2\n")
     told: list[tuple[str, int]] = []
-    stage(
-        list_raw(pipeline.folder / "raw", (EVENTS,)).files,
-        {},
-        {},
-        load_id=1,
-        loaded_at=pipeline.clock,
-        folder=pipeline.folder / "load",
-        limits=Limits(),
-        resume=lambda version: version,
-        now=lambda: pipeline.clock,
-        on_progress=lambda file, read: told.append((file.name, read)),
-    )
+    pipeline.on_progress = lambda file, read: told.append((file.name, read))
+    pipeline.run()
     assert told == [("events/a.jsonl", 4)]
