@@ -1,11 +1,12 @@
 # Each verb sets up what it needs; nothing has to run before it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ingest build docs test lint lock clean
+.PHONY: help setup demo ingest build docs test lint clean
 SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 LAKE := $(if $(LAKE_ROOT),$(LAKE_ROOT),data/processed/medallion)
+RAW := $(if $(RAW_ROOT),$(RAW_ROOT),data/raw)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 
@@ -28,11 +29,11 @@ demo: $(LAKE)/.demo ## sample data, load, build: the whole way from raw files to
 	@echo
 	@echo "Look at what was rejected, and at the lineage of it all:"
 	@echo "  . .venv/bin/activate"
-	@echo "  dbt show --inline \"select * from {{ ref('rejected_driver_events') }}\" --limit 5"
+	@echo "  dbt show --output json --inline \"select * from {{ ref('rejected_driver_events') }}\" --limit 3"
 	@echo "  make docs"
 
 $(LAKE)/.demo: $(READY)
-	@test -e data/raw || $(BIN)/python -m ingest sample
+	@test -e $(RAW) || $(BIN)/python -m ingest sample --out $(RAW)
 	@$(BIN)/python -m ingest build
 	@touch $@
 
@@ -51,10 +52,11 @@ test: $(READY) ## every test: Python, Spark, Delta and dbt
 	@$(BIN)/python -m pytest
 
 lint: $(READY) ## sqlfluff, ruff, mypy
-	@$(BIN)/sqlfluff lint models tests/assertions
+	@$(BIN)/sqlfluff lint
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-clean: ## remove what was generated, the lake and the sample data with it; .venv stays
-	@rm -rf data target logs docs/site
+clean: ## remove what was generated: the lake, sample data, dbt's files; raw files of your own and .venv stay
+	@rm -rf $(LAKE) target logs docs/site
+	@if test -e $(RAW).truth.jsonl; then rm -rf $(RAW) $(RAW).truth.jsonl; fi

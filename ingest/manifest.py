@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ingest.lake import has_table, query
@@ -79,11 +80,15 @@ def known_versions(lake: Lake) -> list[FileVersion]:
 
 def complete_version(lake: Lake, version: FileVersion) -> FileVersion | None:
     """Look the version up in its load's JSON manifest; None if that is lost."""
+    return _versions(lake.manifest(version.loaded_at)).get(version.source_file)
+
+
+@lru_cache(maxsize=64)
+def _versions(path: Path) -> dict[str, FileVersion]:
     try:
-        manifest = read_manifest(lake.manifest(version.loaded_at))
+        return {version.source_file: version for version in read_manifest(path).versions}
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return next((found for found in manifest.versions if found.source_file == version.source_file), None)
+        return {}
 
 
 COLUMNS = {name: f"_{name}" for name in ("source_file", "source_file_id", "load_id", "loaded_at")}

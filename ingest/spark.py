@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+import pyspark
 import yaml
 from pyspark.sql import SparkSession
 
+from ingest.errors import IngestError
+
 if TYPE_CHECKING:
     from ingest.load import Settings
+
+
+DELTA_JARS = Path(pyspark.__file__).parent / "jars"
 
 
 def start_spark(settings: Settings, *, with_metastore: bool) -> SparkSession:
@@ -18,6 +25,9 @@ def start_spark(settings: Settings, *, with_metastore: bool) -> SparkSession:
 
     Ingest writes by path and leaves the metastore, which one process at a time can open, to dbt.
     """
+    if not any(DELTA_JARS.glob("delta-spark_*.jar")):
+        message = "Delta's JARs are not in this environment: run 'make setup', which fetches them."
+        raise IngestError(message)
     builder = SparkSession.builder.config("spark.sql.catalogImplementation", "hive" if with_metastore else "in-memory")
     for key, value in profile_settings(settings).items():
         builder.config(key, value)

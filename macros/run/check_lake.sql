@@ -1,10 +1,11 @@
 {# A relative lake is the project's; from another working folder Spark would start a second one. #}
 {% macro check_lake() -%}
     {%- if target.name == 'local' and not env_var('LAKE_ROOT', '').startswith('/') -%}
-        {%- if not lake().startswith(flags.PROJECT_DIR | string ~ '/') -%}
+        {%- set folder = run_query("select reflect('java.lang.System', 'getProperty', 'user.dir') as folder").rows[0]['folder'] -%}
+        {%- if invocation_args_dict.project_dir | string not in [folder, '.', './'] -%}
             {%- do exceptions.raise_compiler_error(
-                'The lake would be ' ~ lake() ~ ', which is not in the project ' ~ flags.PROJECT_DIR
-                ~ ': run dbt in the project folder, or set LAKE_ROOT to the absolute path of its lake.'
+                'The lake would be ' ~ lake() ~ ', for dbt runs in ' ~ folder ~ ' and not in the project '
+                ~ invocation_args_dict.project_dir ~ ': run it there, or set LAKE_ROOT to the absolute path of the lake.'
             ) -%}
         {%- endif -%}
     {%- endif -%}

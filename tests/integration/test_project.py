@@ -25,10 +25,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignore = shutil.ignore_patterns(".*", "data", "target", "logs", "__pycache__")
     shutil.copytree(PROJECT, folder, ignore=ignore, symlinks=True)
     (folder / "seeds" / "odd_values.csv").write_text(
-        "id,text,number\n1,O'Brien,9007199254740993\n2,,\n3,\"back\\slash\nnew line; \"\"quoted\"\"\",-1\n", encoding="utf-8"
+        'id,text,number\n1,O\'Brien,9007199254740993\n2,,\n3,"back\\slash\nnew line; ""quoted""",-1\n', encoding="utf-8"
     )
     (folder / "seeds" / "odd_values.yml").write_text(
-        "seeds:\n  - {name: odd_values, config: {column_types: {id: int, text: string, number: bigint}}}\n", encoding="utf-8"
+        "seeds:\n  - {name: odd_values, config: {column_types: {id: int, text: string, number: bigint}}}\n",
+        encoding="utf-8",
     )
     return folder
 
@@ -126,9 +127,11 @@ def test_an_emptied_seed_stops_a_build(empty_lake: Worker) -> None:
     assert len(read_table(empty_lake.lake, "silver.event_types")) == 13
 
 
-def test_dbt_called_from_elsewhere_starts_no_second_lake(tmp_path: Path) -> None:
-    where = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(tmp_path / "target")]
-    result = run_process("dbt", "run", *where, "--log-path", str(tmp_path / "logs"), folder=tmp_path / "elsewhere")
-    assert result.returncode != 0
-    assert "set LAKE_ROOT" in result.stdout
-    assert list((tmp_path / "elsewhere").iterdir()) == []
+def test_dbt_called_from_elsewhere_starts_no_second_lake(project: Path, tmp_path: Path) -> None:
+    where = ["--project-dir", str(project), "--profiles-dir", str(project), "--target-path", str(tmp_path / "target")]
+    for folder in (tmp_path / "elsewhere", project / "models"):
+        before = sorted(folder.rglob("*"))
+        result = run_process("dbt", "run", *where, "--log-path", str(tmp_path / "logs"), folder=folder)
+        assert result.returncode != 0
+        assert "set LAKE_ROOT" in result.stdout
+        assert sorted(folder.rglob("*")) == before

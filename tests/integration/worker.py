@@ -65,9 +65,7 @@ class Worker:
         self._connection.recv()
 
 
-def run_process(
-    *arguments: str, folder: Path = PROJECT, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def run_process(*arguments: str, folder: Path = PROJECT, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the environment as a user does, in the project's folder or another."""
     folder.mkdir(exist_ok=True)
     return subprocess.run(

@@ -246,9 +246,12 @@ def test_the_longest_record_allowed_is_kept_whole(pipeline: Pipeline, length: in
 
 
 @pytest.mark.parametrize("extra", [0, 1])
-def test_the_longest_record_allowed_may_come_in_many_pieces(pipeline: Pipeline, extra: int) -> None:
-    pipeline.put("events/a.jsonl", b"x" * ((1 << 20) + extra) + b"\r\n1\n")
-    pipeline.run(Limits(max_record_bytes=1 << 20))
+def test_the_longest_record_allowed_may_come_in_pieces(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, extra: int
+) -> None:
+    monkeypatch.setattr("ingest.reading._PIECE_BYTES", 100_001 + extra)  # the last one begins with the LF
+    pipeline.put("events/a.jsonl", b"x" * (100_000 + extra) + b"\r\n1\n")
+    pipeline.run(Limits(max_record_bytes=100_000))
     assert pipeline.kinds == [b"L" if extra else b"", b""]
 
 
