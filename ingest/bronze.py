@@ -36,23 +36,43 @@ def append_records(spark: SparkSession, lake: Lake, feed: Feed, bundles: Sequenc
 def defective_records(spark: SparkSession, lake: Lake, feeds: Sequence[Feed], plan: Manifest) -> tuple[int, ...]:
     """Count each file's defective records as bronze has them.
 
-    Raises IngestError if bronze does not hold just the records that were staged: nothing is committed then.
+    Raises IngestError if bronze does not hold just the records that were staged, and as many bytes: nothing is
+    committed then.
     """
-    counts: dict[tuple[str, str], tuple[int, int]] = {}
+    defective: dict[str, int] = {}
     for feed in feeds:
-        of_load = _read(spark, lake, f"bronze.{feed.name}").where(F.col("_load_id") == plan.load_id)
-        for row in of_load.groupBy("_source_file").agg(F.count("*"), F.count("_defect")).collect():
-            counts[feed.name, row[0]] = (row[1], row[2])
-    for version in plan.versions:
-        found = counts.get((version.feed, version.source_file), (0, 0))[0]
-        if found != version.records:
-            message = (
-                f"bronze.{version.feed} has {found} records of load {plan.load_id} from {version.source_file}, but "
-                f"{version.records} were staged: the load is not committed, and its staged files are kept in "
-                f"{lake.staging}; report this, and restore the table to its version before the load."
-            )
-            raise IngestError(message)
-    return tuple(counts.get((version.feed, version.source_file), (0, 0))[1] for version in plan.versions)
+        found = _found_by_file(spark, lake, feed, plan)
+        found_bytes = 0
+        for number, version in enumerate(plan.versions):
+            if version.feed != feed.name:
+                continue
+            records, defective[version.source_file], text_bytes = found.pop(version.source_file, (0, 0, 0))
+            if records != version.records:
+                raise _not_arrived(lake, plan, feed, f"{records} of {version.records} records of {version.source_file}")
+            found_bytes += text_bytes + records * len(f"{number}\t\t\t\n")
+        staged_bytes = sum((lake.staging / path).stat().st_size for path in (plan.bundles or {})[feed.name])
+        if found or found_bytes != staged_bytes:
+            raise _not_arrived(lake, plan, feed, f"{found_bytes} of {staged_bytes} bytes, and {len(found)} other files")
+    return tuple(defective.get(version.source_file, 0) for version in plan.versions)
+
+
+def _found_by_file(spark: SparkSession, lake: Lake, feed: Feed, plan: Manifest) -> dict[str, tuple[int, int, int]]:
+    """Give records, defective ones among them, and the bytes of line numbers and texts as staging wrote them."""
+    text_bytes = F.expr("coalesce(octet_length(_raw_bytes), octet_length(_raw))")
+    is_base64 = F.col("_defect").eqNullSafe("too_long") | F.col("_raw").contains("\n")
+    staged_bytes = F.when(is_base64, 1 + 4 * F.ceil(text_bytes / 3)).otherwise(text_bytes)
+    of_load = _read(spark, lake, f"bronze.{feed.name}").where(F.col("_load_id") == plan.load_id)
+    counts = of_load.groupBy("_source_file").agg(
+        F.count("*"), F.count("_defect"), F.sum(staged_bytes + F.length(F.col("_source_line").cast("string")))
+    )
+    return {row[0]: (row[1], row[2], row[3]) for row in counts.collect()}
+
+
+def _not_arrived(lake: Lake, plan: Manifest, feed: Feed, found: str) -> IngestError:
+    return IngestError(
+        f"bronze.{feed.name} holds {found} that were staged for load {plan.load_id}: the load is not committed, and "
+        f"its staged files are kept in {lake.staging}; restore the table to its version before the load and run again."
+    )
 
 
 def append_source_files(spark: SparkSession, lake: Lake, manifest: Manifest) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from dbt.cli.main import dbtRunner
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     from ingest.load import Settings
 
 
-def run_dbt_build(settings: Settings, options: Sequence[str]) -> bool:
+def run_dbt_build(settings: Settings, options: Sequence[str], *, log_format: str) -> bool:
     """Run `dbt build` with these options and without unit tests; tell whether it succeeded."""
     os.chdir(settings.project)
     os.environ["LAKE_ROOT"] = str(settings.lake.root)
-    return dbtRunner().invoke(["build", "--exclude-resource-type", "unit_test", *options]).success
+    colors = "--use-colors" if sys.stdout.isatty() else "--no-use-colors"
+    logging = [colors, "--log-format", log_format]
+    return dbtRunner().invoke([*logging, "build", "--exclude-resource-type", "unit_test", *options]).success

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
     from ingest.feeds import Feed
-    from ingest.staging import FileVersion
+    from ingest.versions import FileVersion
 
 STRICT = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
 MAX_DIGITS = 1000

@@ -110,7 +110,7 @@ def build(*, dbt_options: tuple[str, ...], **options: Any) -> None:
 
     settings, report = _settings(**options), Report(options["log_format"])
     failed = _load(settings, report, with_metastore=True)
-    sys.exit(failed if run_dbt_build(settings, dbt_options) else FAILED)
+    sys.exit(failed if run_dbt_build(settings, dbt_options, log_format=options["log_format"]) else FAILED)
 
 
 @commands.command()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ingest.discovery import Listing
     from ingest.feeds import Feed
     from ingest.report import Report
-    from ingest.staging import FileVersion
+    from ingest.versions import FileVersion
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def finish(lake: Lake, feeds: tuple[Feed, ...], report: Report, start_spark: Cal
     bundles = plan.bundles or {}
     read = [feed for feed in feeds if feed.name in bundles]
     for feed in read:
-        with report.working(f"writing bronze.{feed.name}"):
+        with report.writing(feed.name):
             bronze.append_records(spark, lake, feed, [lake.staging / path for path in bundles[feed.name]], plan)
     manifest = replace(plan, defective_records=bronze.defective_records(spark, lake, read, plan), bundles=None)
     write_manifest(lake.manifest(plan.loaded_at), manifest)

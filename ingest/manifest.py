@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ingest.lake import has_table, query
-from ingest.staging import FileVersion
+from ingest.versions import FileVersion
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -42,6 +42,7 @@ class Report:
         self.console = Console(highlight=False, soft_wrap=True)
         self.has_bar = self.console.is_terminal and not self.is_json
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._read_until = 0.0
         handler = logging.StreamHandler(sys.stdout)
         text = logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S")
         handler.setFormatter(JsonLines() if self.is_json else text)
@@ -57,7 +58,7 @@ class Report:
     @contextmanager
     def staging(self, files: Sequence[RawFile]) -> Iterator[Callable[[RawFile, int], None]]:
         """Show the progress of reading these files; gives what is to be called with each file and its bytes read."""
-        started = time.monotonic()
+        started = self._read_until = time.monotonic()
         total = sum(file.size for file in files)
         columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self.console, transient=True, disable=not (self.has_bar and files)) as bar:
@@ -65,7 +66,9 @@ class Report:
 
             def on_progress(file: RawFile, read: int) -> None:
                 bar.advance(task, read)
-                self.seconds[file.feed.name] = time.monotonic() - started
+                at = time.monotonic()
+                self.seconds[file.feed.name] += at - self._read_until
+                self._read_until = at
 
             yield on_progress
         if files:
@@ -74,15 +77,16 @@ class Report:
             self.say(message, stage="staging", bytes=total, seconds=seconds)
 
     @contextmanager
-    def working(self, what: str) -> Iterator[None]:
-        """Show that something without measurable progress is under way."""
+    def writing(self, feed: str) -> Iterator[None]:
+        """Show that a feed is being written, which has no measurable progress."""
         started = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self.console, transient=True, disable=not self.has_bar) as bar:
-            bar.add_task(what, total=None)
+            bar.add_task(f"writing bronze.{feed}", total=None)
             yield
         seconds = round(time.monotonic() - started, 3)
-        self.say(f"{what}: {seconds:.1f} s", stage="loading", seconds=seconds)
+        self.seconds[feed] += seconds
+        self.say(f"wrote bronze.{feed} in {seconds:.1f} s", stage="loading", feed=feed, seconds=seconds)
 
     def loaded(self, manifest: Manifest, *, seconds: float) -> None:
         """Tell what became of each file of a load: all of them to machines, to people those to look at."""

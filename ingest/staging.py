@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from ingest.bundles import Bundle
 from ingest.documents import is_json_lines
 from ingest.reading import BYTE_ORDER_MARK, RawInput, UnreadableError, UnusableError, too_large
-from ingest.records import Bundle, DocumentReader, LineReader
+from ingest.records import DocumentReader, LineReader
+from ingest.versions import FileVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,41 +26,6 @@ if TYPE_CHECKING:
 _READ = ("loaded", "appended", "replaced")
 _CLOCK_DOUBT = timedelta(seconds=2)
 _DOCUMENT_NAME = re.compile(r"\.json(\.gz)?$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class FileVersion:
-    """What is known of one file after a load: a row of `bronze.source_files`, then what only the manifest has.
-
-    `bytes` (uncompressed) to `records` count what the load read, from line `first_line` on; the next line is
-    always `first_line + lines`, also where nothing was read. A `reason` of a version that was loaded,
-    appended or replaced says that its last line is held back.
-
-    Offsets count uncompressed text, its byte order mark included: reading ended at `read_to`, and a last line
-    that was read without a line end begins at `open_line_at`. `layout` is None where nothing was decided.
-    """
-
-    feed: str
-    source_file: str
-    source_file_id: str
-    load_id: int
-    loaded_at: datetime
-    status: str
-    reason: str | None
-    bytes: int
-    lines: int
-    blank_lines: int
-    records: int
-    first_line: int
-    file_bytes: int
-    content_id: str | None
-    previous_file_id: str | None
-    modified_at: datetime
-    layout: Literal["lines", "document"] | None = None
-    has_bom: bool = False
-    held_back_bytes: int = 0
-    read_to: int = 0
-    open_line_at: int | None = None
 
 
 @dataclass(frozen=True)

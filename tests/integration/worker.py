@@ -71,7 +71,7 @@ def run_process(*arguments: str, folder: Path = PROJECT, **environment: str) -> 
     return subprocess.run(
         [str(Path(sys.executable).parent / arguments[0]), *arguments[1:]],
         cwd=folder,
-        env=os.environ | environment,
+        env={name: value for name, value in os.environ.items() if name != "JDK_JAVA_OPTIONS"} | environment,
         capture_output=True,
         text=True,
         check=False,

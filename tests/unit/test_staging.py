@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from ingest.discovery import Listing, RawFile, list_raw
 from ingest.feeds import Feed
-from ingest.staging import FileVersion, Limits, StagedLoad, changed_files, stage
+from ingest.staging import Limits, StagedLoad, changed_files, stage
+from ingest.versions import FileVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -269,7 +270,7 @@ def test_a_long_line_and_a_gzip_bomb_take_little_memory(pipeline: Pipeline) -> N
 def test_a_file_that_fails_late_leaves_nothing_of_it_in_any_part(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.records._PART_BYTES", 10)
+    monkeypatch.setattr("ingest.bundles._PART_BYTES", 10)
     pipeline.put("events/a.jsonl", b"1\n2\n3\n")
     pipeline.put("events/b.jsonl", gzip.compress(os.urandom(1 << 20).hex().encode() + b"\n" + b"x\n" * (1 << 20))[:-1])
     pipeline.put("events/c.json", b"[1,2,[" + b"3," * (1 << 20))
@@ -288,7 +289,7 @@ def test_a_file_that_fails_late_leaves_nothing_of_it_in_any_part(
 
 
 def test_bundles_are_parts_of_whole_lines(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.records._PART_BYTES", 1)
+    monkeypatch.setattr("ingest.bundles._PART_BYTES", 1)
     for name in "abc":
         pipeline.put(f"events/{name}.jsonl", name.encode())
     pipeline.put("events/d.jsonl", b"a")

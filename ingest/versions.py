@@ -1,0 +1,44 @@
+"""What the lake knows of a raw file after a load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@dataclass(frozen=True)
+class FileVersion:
+    """What is known of one file after a load: a row of `bronze.source_files`, then what only the manifest has.
+
+    `bytes` (uncompressed) to `records` count what the load read, from line `first_line` on; the next line is
+    always `first_line + lines`, also where nothing was read. A `reason` of a version that was loaded,
+    appended or replaced says that its last line is held back.
+
+    Offsets count uncompressed text, its byte order mark included: reading ended at `read_to`, and a last line
+    that was read without a line end begins at `open_line_at`. `layout` is None where nothing was decided.
+    """
+
+    feed: str
+    source_file: str
+    source_file_id: str
+    load_id: int
+    loaded_at: datetime
+    status: str
+    reason: str | None
+    bytes: int
+    lines: int
+    blank_lines: int
+    records: int
+    first_line: int
+    file_bytes: int
+    content_id: str | None
+    previous_file_id: str | None
+    modified_at: datetime
+    layout: Literal["lines", "document"] | None = None
+    has_bom: bool = False
+    held_back_bytes: int = 0
+    read_to: int = 0
+    open_line_at: int | None = None
