@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tests.integration.lakes import SILVER_AND_GOLD, difference, read_table, snapshot
-from tests.integration.worker import PROJECT, Worker
+from tests.integration.worker import BUILD, PROJECT, Worker
 from tests.reference import Record, run
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 STEPS = int(os.environ.get("SEQUENCE_STEPS", "5"))
 SEED = int(os.environ.get("SEQUENCE_SEED", "1"))
 MODELS = sorted(path.stem for folder in ("silver", "gold") for path in (PROJECT / "models" / folder).glob("*.sql"))
-BUILD = ("build", "--exclude-resource-type", "unit_test")
 
 
 def test_a_random_sequence_ends_as_one_build_of_all_of_it(tmp_path: Path) -> None:
