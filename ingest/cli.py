@@ -39,6 +39,9 @@ def main() -> None:
     except IngestError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(NOT_DONE)
+    except OSError as error:
+        click.echo(f"error: {error}; nothing is lost: mend that and run again, the run goes on from there.", err=True)
+        sys.exit(NOT_DONE)
 
 
 @click.group()

@@ -138,6 +138,12 @@ def finish(lake: Lake, feeds: tuple[Feed, ...], report: Report, start_spark: Cal
     spark = start_spark()
     bundles = plan.bundles or {}
     read = [feed for feed in feeds if feed.name in bundles]
+    if len(read) < len(bundles):
+        message = (
+            f"load {plan.load_id} is unfinished and has records of {', '.join(bundles)}, but not all of these feeds "
+            "are declared any more: put them back into models/bronze/_sources.yml until it is finished."
+        )
+        raise IngestError(message)
     for feed in read:
         with report.writing(feed.name):
             bronze.append_records(spark, lake, feed, [lake.staging / path for path in bundles[feed.name]], plan)

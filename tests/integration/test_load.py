@@ -248,6 +248,13 @@ def test_the_log_can_be_read_by_machines_and_a_failed_file_shows_in_the_exit_cod
     assert (again.returncode, again.stderr) == (0, "")
 
 
+def test_names_cannot_forge_lines_or_colours_of_the_log(raw: Path, lake: Path) -> None:
+    (raw / "events" / "a\n\x1b[31mload 9 is complete.jsonl.gz").touch()
+    result = run_process("python", "-m", "ingest", "--dry-run", "--raw", str(raw), "--lake", str(lake))
+    assert "\x1b" not in result.stdout
+    assert sum("load 9" in line for line in result.stdout.splitlines()) == 1
+
+
 def test_a_dry_run_says_what_would_be_and_writes_nothing(raw: Path, lake: Path) -> None:
     (raw / "events" / "a.jsonl").write_bytes(events("1"))
     (raw / "events" / "batch_meta.json").touch()
