@@ -30,25 +30,37 @@ import random
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
 
 from ingest.errors import IngestError
+from ingest.sample_records import (
+    GEOGRAPHIES,
+    TRIP_EVENTS,
+    TRIPS,
+    Record,
+    conflict_event,
+    encode,
+    make_company,
+    make_id,
+    make_odd,
+    make_tails,
+    make_trip,
+    pick,
+    repeat_event,
+    spoil_company,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
-T = TypeVar("T")
-Record = dict[str, Any]
 
 COMPANIES = "companies.jsonl"
 FOLDER = "%Y%m%dT%H%M%SZ"
 FIRST_BATCH = datetime(2024, 3, 4, 6, tzinfo=UTC)
 BATCH = timedelta(minutes=15)
 END = datetime(2025, 1, 1, tzinfo=UTC)  # events of the future would be implausible
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-CENTRAL_EUROPE = timezone(timedelta(hours=2))
 
 # How many in 10,000 events are of each kind; the others are plain.
 # fmt: off
@@ -66,63 +78,7 @@ ACCEPTED = {
 }
 SHARES = REJECTED | REPEATED | ACCEPTED
 
-ABSENT = object()
-NO_VALUES = (ABSENT, None, "", " \t")
-VALUES = {  # an event is of this kind if it has one of these values
-    "missing_driver_id": ("driver_id", NO_VALUES),
-    "missing_event_timestamp": ("timestamp", NO_VALUES),
-    "missing_event_type": ("event_type", NO_VALUES),
-    "missing_company_id": ("company_id", NO_VALUES),
-    "invalid_event_timestamp": ("timestamp", (
-        "not-a-timestamp", "2024/03/04 06:13:20", "2024-02-30T10:00:00Z", "2024-03-04T24:00:00Z",
-        "2024-03-04T06:00:60Z", "2024-03-04", "2024-03-04t06:00:00z", "2024-03-04T06:00:00.1234567890Z",
-        "2024-03-04T06:00:00+18:30", 20240304, True, {"at": "06:00"},
-    )),
-    "implausible_event_timestamp": ("timestamp", (
-        "1999-12-31T23:59:59.999999Z", 9999999999, "2000-01-01T00:30+01:00", "9999-12-31T23:59:59Z",
-    )),
-    "unknown_event_type": ("event_type", (
-        "invalid-type", 123, "refuelling", "start driving now", "-", "startdriving", {"type": "start"},
-    )),
-    "unknown_key": ("Event_Id", ("A-17", 17, None, {"tags": ["night", "früh"]})),
-}
-NOT_UTF8 = ("\udcff", "Z\udcfcrich-", "\udce2\udc82", "\udcc0\udcaf", "\udced\udca0\udc80")  # bytes
-BROKEN: dict[str, Callable[[str], tuple[str, ...]]] = {
-    "not_json": lambda line: (
-        line[: len(line) // 2], f"{line} # sent", f'{line[:-1]},"eta":NaN}}',
-        line.replace('"', "'"), line * 2,
-    ),
-    "not_object": lambda line: (f"[{line}]", '"heartbeat"', "42", "null"),
-    "duplicate_key": lambda line: (f'{line[:-1]},"truck_id":"?"}}', f'{line[:-1]},"truck\\u005fid":"?"}}'),
-    "invalid_utf8": lambda line: tuple(line.replace("DRV-", text, 1) for text in NOT_UTF8),
-    "blank_line_after": lambda line: (f"{line}\n", f"{line}\n   ", f"{line}\n\t"),
-}
-TRIPS = {  # what a driver does in one batch; "begun" goes on as "ended" in the next one
-    "whole": (
-        ("start", "delivered", "stop", "start", "stop"),
-        ("start", "stop", "start", "delivered", "stop"),
-    ),
-    "begun": (
-        ("start", "delivered", "stop", "start", "delivered"),
-        ("start", "stop", "start", "stop", "start"),
-    ),
-    "ended": (
-        ("stop", "start", "stop", "start", "stop"),
-        ("delivered", "stop", "start", "delivered", "stop"),
-    ),
-}
-TRIP_EVENTS = 5
-SPELLINGS = {
-    "start": ("start driving",) * 20 + ("started", "START", "driving-start", "Start_Driving"),
-    "stop": ("stopped driving",) * 20 + ("stop", "Stopped", "driving-stop", "STOP DRIVING"),
-    "delivered": ("delivered",) * 20 + ("DELIVERED", "delivery", "Deliver", " delivered "),
-}
-NAMES = ("Adler", "Björk", "Canal", "Delta", "Łódź", "Müller", "Northern", "O'Neill", "Rhône", "Summit")
-SECTORS = ("freight", "food", "parcel", "construction", "chemicals")
-GEOGRAPHIES = ("US", "DE", "PL", "NL", "FR")
 # fmt: on
-
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 @dataclass(frozen=True)
@@ -190,8 +146,8 @@ def write_sample(
     world = _World(
         rng=rng,
         companies=list(versions),
-        strangers=strangers[1::2] + [_make_id(rng) for _ in range(max(2, companies // 50))],
-        tails=_make_tails(rng),
+        strangers=strangers[1::2] + [make_id(rng) for _ in range(max(2, companies // 50))],
+        tails=make_tails(rng),
         kinds=[kind for kind in SHARES if grow or kind != "late"],
         earlier=_read_origins(rng, out, known, size=events_per_batch),
         placed=Counter(),
@@ -213,7 +169,7 @@ def write_sample(
     if truths[-1] is not truths[1]:
         truths.append(_copy_truth(truths[1], next_to=truths[-1]))
         size += _write(out / truths[-1].source_file, (out / truths[1].source_file).read_bytes())
-    _write(truth_file, "".join(f"{_encode(vars(truth))}\n" for truth in truths).encode())
+    _write(truth_file, "".join(f"{encode(vars(truth))}\n" for truth in truths).encode())
     added = len(truths) - len(known[1:])
     return SampleSummary(added, batches * events_per_batch, len(records), size, truth_file)
 
@@ -288,31 +244,10 @@ def _read_origins(rng: random.Random, out: Path, known: list[FileTruth], *, size
     return origins
 
 
-def _pick(forms: Sequence[T], turn: int) -> T:
-    return forms[turn % len(forms)]
-
-
-def _make_id(rng: random.Random) -> str:
-    digits = rng.randbytes(16).hex()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
-
-
 def _meta(start: datetime, events: int, seed: int) -> bytes:
     first, end = (f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in (start, start + BATCH))
     meta = {"batch_id": f"{start:{FOLDER}}", "interval_start": first, "interval_end": end}
     return json.dumps(meta | {"event_count": events, "seed": seed, "generation_time": end}, indent=2).encode()
-
-
-def _make_company(rng: random.Random, company_id: str) -> Record:
-    return {
-        "company_id": company_id,
-        "name": f"{rng.choice(NAMES)} {rng.choice(NAMES)} {rng.randrange(1000)}",
-        "sector": rng.choice(SECTORS),
-        "size_indicator": rng.choice(("small", "medium", "large")),
-        "geography": rng.choice(GEOGRAPHIES),
-        "active": rng.randrange(10) > 0,
-        "created_at": f"20{rng.randrange(10, 24)}-0{rng.randrange(1, 10)}-{rng.randrange(10, 29)}T09:30:00Z",
-    }
 
 
 def _make_companies(
@@ -321,34 +256,24 @@ def _make_companies(
     """Make the run's records, each with its reject reason, and add the accepted ones to `versions`."""
     few = max(1, size // 50)
     back = [history[-2] for history in versions.values() if len(history) > 1][:1]
-    new = returning + [_make_id(rng) for _ in range(max(1, size // 20) if versions else size)]
-    accepted = [_make_company(rng, company_id) for company_id in new] + back
+    new = returning + [make_id(rng) for _ in range(max(1, size // 20) if versions else size)]
+    accepted = [make_company(rng, company_id) for company_id in new] + back
     for company in accepted:
         versions.setdefault(company["company_id"], []).append(company)
     for company_id in rng.sample(list(versions), few):
         company = versions[company_id][-1]
-        moved = company | {"geography": _pick(GEOGRAPHIES, GEOGRAPHIES.index(company["geography"]) + 1)}
+        moved = company | {"geography": pick(GEOGRAPHIES, GEOGRAPHIES.index(company["geography"]) + 1)}
         versions[company_id].append(moved)
         accepted.append(moved)
     good = len(accepted) + few
     bad = max(min(4, good // 50), good // 100)
-    records: list[tuple[str, str | None]] = [(_encode(company), None) for company in accepted]
-    records += [_spoil_company(rng.choice(accepted), turn) for turn in range(bad)]
+    records: list[tuple[str, str | None]] = [(encode(company), None) for company in accepted]
+    records += [spoil_company(rng.choice(accepted), turn) for turn in range(bad)]
     for turn, company_id in enumerate(rng.sample(list(versions), few)):
         company = versions[company_id][-1]
         respelt = {"active": str(company["active"]).upper(), "created_at": company["created_at"][:-4]}
-        records.append((_encode(company | respelt if turn % 2 else company), "unchanged"))
+        records.append((encode(company | respelt if turn % 2 else company), "unchanged"))
     return records
-
-
-def _spoil_company(company: Record, turn: int) -> tuple[str, str]:
-    forms = (
-        (_encode(company | {"company_id": _pick((None, " "), turn // 4)}), "missing_company_id"),
-        (_encode(company | {"active": _pick(("yes", 1), turn // 4)}), "invalid_active"),
-        (_encode(company | {"created_at": "01/02/2023"}), "invalid_created_at"),
-        (_encode(company)[:-20], "not_json"),
-    )
-    return _pick(forms, turn)
 
 
 def _companies_truth(known: list[FileTruth], records: list[tuple[str, str | None]]) -> FileTruth:
@@ -369,35 +294,13 @@ def _write(path: Path, data: bytes) -> int:
     return path.write_bytes(data)
 
 
-def _make_tails(rng: random.Random) -> list[str]:
-    """Make ends of event lines, from the microseconds on; one in twenty has a payload."""
-    micros = [f"{micro:06}" for micro in rng.sample(range(1_000_000), 4000)]
-    tails = [f'{micro}Z"}}' for micro in micros]
-    tails[::20] = [f'{micro}Z","payload":{{"cargo":"Öl","kg":1{micro[:4]}}}}}' for micro in micros[::20]]
-    return tails
-
-
-def _make_trip(rng: random.Random, start: datetime, types: tuple[str, ...]) -> list[str]:
-    """Make the middles of a driver's event lines, from the type to the seconds.
-
-    Each has its own even second, so driver and time are unique in any spelling; late events take odd ones.
-    """
-    key = _pick(("event_timestamp", *["timestamp"] * 9), rng.randrange(10))
-    hour, first = f"{start:%Y-%m-%dT%H}", start.minute * 60
-    seconds = sorted(rng.sample(range(first, first + 900, 2), len(types)))
-    return [
-        f'{rng.choice(SPELLINGS[name])}","{key}":"{hour}:{second // 60:02}:{second % 60:02}.'
-        for name, second in zip(types, seconds, strict=True)
-    ]
-
-
 def _plain_lines(world: _World, start: datetime, number: int, size: int) -> list[str]:
     """Make a batch without oddities: one trip of each driver whose turn it is, for two batches in a row."""
     rng, count = world.rng, len(world.companies)
     drivers = -(-size // TRIP_EVENTS)
     fleet = max(drivers, 3 * count)
     trips = {
-        kind: [_make_trip(rng, start, rng.choice(forms)) for _ in range(min(drivers // 8 + 1, 30))]
+        kind: [make_trip(rng, start, rng.choice(forms)) for _ in range(min(drivers // 8 + 1, 30))]
         for kind, forms in TRIPS.items()
     }
     whole = rng.choices(trips["whole"], k=drivers)
@@ -410,7 +313,7 @@ def _plain_lines(world: _World, start: datetime, number: int, size: int) -> list
         head = f'"DRV-{name}","company_id":"{employer}","truck_id":"TRK-{name}","event_type":"'
         heads += (head,) * TRIP_EVENTS
         middles += (whole if place % 4 else half)[nth]
-    ids, group = rng.randbytes(10 * size).hex(), _make_id(rng)[8:24]
+    ids, group = rng.randbytes(10 * size).hex(), make_id(rng)[8:24]
     parts = zip(range(0, 20 * size, 20), heads, middles, rng.choices(world.tails, k=size), strict=False)
     return [
         f'{{"event_id":"{ids[at : at + 8]}{group}{ids[at + 8 : at + 20]}","driver_id":{head}{middle}{tail}'
@@ -437,14 +340,14 @@ def _make_batch(world: _World, start: datetime, number: int, *, size: int) -> tu
             before = (place for place in range(world.rng.randrange(at), -1, -1) if place not in oddities)
             first = origin(next(before)) if kind.endswith("in_file") else world.rng.choice(world.earlier)
             is_conflicting = kind.startswith("conflict")
-            lines[at] = (_conflict if is_conflicting else _repeat)(first.text, turn)
+            lines[at] = (conflict_event if is_conflicting else repeat_event)(first.text, turn)
             truth.duplicate_of[str(line)] = (first.source_file, first.line, is_conflicting)
             truth.rejected[str(line)] = "duplicate"
         elif kind == "unknown_company":
-            lines[at] = _encode(json.loads(lines[at]) | {"company_id": _pick(world.strangers, turn)})
+            lines[at] = encode(json.loads(lines[at]) | {"company_id": pick(world.strangers, turn)})
             truth.unmatched.append(line)
         else:
-            lines[at] = _make_odd(lines[at], kind, turn)
+            lines[at] = make_odd(lines[at], kind, turn)
         if kind in REJECTED:
             truth.rejected[str(line)] = kind
     drawn = sorted(world.rng.sample(range(size), size // 50 + 1))
@@ -476,66 +379,3 @@ def _pack(lines: list[str], suffix: str) -> bytes:
     with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, compresslevel=1, mtime=0) as file:
         file.write(data)
     return buffer.getvalue()
-
-
-def _time_key(event: Record) -> str:
-    return "event_timestamp" if event.get("event_timestamp") else "timestamp"
-
-
-def _make_odd(line: str, kind: str, turn: int) -> str:
-    """Make a plain line one of this kind, in each of its forms in turn."""
-    if kind in BROKEN:
-        return _pick(BROKEN[kind](line), turn)
-    event = json.loads(line)
-    time_key = _time_key(event)
-    if kind == "late":
-        return _encode(event | {time_key: _a_day_before(event[time_key])})
-    if kind == "time_spelling":
-        return _encode(event | _pick(_spellings(time_key, event[time_key]), turn))
-    key, values = VALUES[kind]
-    key = time_key if key == "timestamp" else key
-    event[key] = _pick(values, turn)
-    if event[key] is ABSENT:
-        del event[key]
-    return _encode(event)
-
-
-def _a_day_before(text: str) -> str:
-    time = datetime.fromisoformat(text) - timedelta(days=1) + timedelta(seconds=1)
-    return f"{time.isoformat(timespec='microseconds')[:-6]}Z"
-
-
-def _spellings(key: str, text: str) -> tuple[Record, ...]:
-    time = datetime.fromisoformat(text)
-    seconds = (time - EPOCH) // timedelta(seconds=1)
-    return (
-        {key: f"{text[:19]}Z"}, {key: f"{text[:-1]}789Z"}, {key: f" {text} "}, {key: text.replace("T", " ")},
-        {key: text[:-1]}, {key: f"{text[:-1]}+0000"}, {key: time.astimezone(CENTRAL_EUROPE).isoformat()},
-        {key: seconds}, {key: str(seconds)}, {key: seconds + 0.5},
-        {key: seconds * 1000 + time.microsecond // 1000},
-        {"event_timestamp": None, "timestamp": text}, {"event_timestamp": text, "timestamp": "n/a"},
-    )  # fmt: skip
-
-
-def _repeat(line: str, turn: int) -> str:
-    """Repeat an event to the letter, or in another spelling."""
-    if turn % 2 == 0:
-        return line
-    event = json.loads(line)
-    time = event[_time_key(event)]
-    if str(time).endswith("Z"):
-        event[_time_key(event)] = f"{time[:-1]}+00:00"
-    return _encode(event | {"event_type": event["event_type"].upper()})
-
-
-def _conflict(line: str, turn: int) -> str:
-    """Repeat the driver and time of an event with something else about it."""
-    event = json.loads(line)
-    is_delivered = "deliver" in event["event_type"].lower()
-    others: tuple[Record, ...] = (
-        {"event_type": "start driving" if is_delivered else "delivered"},
-        {"company_id": f"{event['company_id']}-B"},
-        {"truck_id": f"{event['truck_id']}-B"},
-        {"payload": {"corrected": True}},
-    )
-    return _encode(event | _pick(others, turn))
