@@ -1,13 +1,18 @@
-{# Records what became of every model, and up to which load it is complete, in one commit; then closes the run. #}
+{# Records what became of every model and seed, in one commit, and closes the run. #}
 {% macro end_run(results) -%}
     {%- if execute and is_build() -%}
-        {%- set state = run_state() -%}
+        {%- set numbers = run_state().complete_up_to -%}
         {%- set steps = [] -%}
         {%- for result in results if result.node.resource_type in ['model', 'seed'] -%}
-            {%- do steps.append(step_values(result, state)) -%}
+            {%- do steps.append(step_values(result, numbers)) -%}
         {%- endfor -%}
         {%- if steps -%}
-            {%- do run_query('insert into ' ~ source('audit', 'pipeline_steps') ~ ' values ' ~ steps | join(', ')) -%}
+            {%- do run_query(
+                'merge into ' ~ source('audit', 'pipeline_steps') ~ ' as target using (select * from values '
+                ~ steps | join(', ') ~ ' as steps (run_id, step, status, rows_written, seconds, table_version, complete_up_to_load_id)) as source'
+                ~ ' on target.run_id = source.run_id and target.step = source.step'
+                ~ ' when matched then update set * when not matched then insert *'
+            ) -%}
         {%- endif -%}
         {%- set failed = results | map(attribute='status') | map('string') | select('in', ['error', 'fail', 'skipped', 'runtime error']) | list -%}
         update {{ source('audit', 'pipeline_runs') }}
@@ -17,7 +22,7 @@
 {%- endmacro %}
 
 
-{% macro step_values(result, state) -%}
+{% macro step_values(result, numbers) -%}
     {%- set node = result.node -%}
     {%- set is_table = result.status == 'success' and node.config.materialized != 'view' -%}
     {%- set commit = newest_commit(node) if is_table else none -%}
@@ -25,10 +30,10 @@
         "'" ~ invocation_id ~ "'",
         "'" ~ node.unique_id ~ "'",
         "'" ~ result.status ~ "'",
-        commit.rows_written if commit else 'null',
+        'bigint(' ~ (commit.rows_written if commit else 'null') ~ ')',
         result.execution_time | round(3) ~ 'd',
-        commit.version if commit else 'null',
-        complete_up_to(node.unique_id, state) if is_table and node.resource_type == 'model' else 'null',
+        'bigint(' ~ (commit.version if commit else 'null') ~ ')',
+        'bigint(' ~ (numbers.get(node.unique_id, 'null') if is_table else 'null') ~ ')',
     ] | join(', ') ~ ')') }}
 {%- endmacro %}
 
@@ -39,7 +44,7 @@
     {%- set rows = [] -%}
     {%- if commit['timestamp'] >= run_started_at.replace(tzinfo=none) -%}
         {%- set counts = 'numTargetRows(?:Inserted|Updated|Deleted)' if commit['operation'] == 'MERGE' else 'numOutputRows' -%}
-        {%- for count in modules.re.findall(counts ~ '\W+([0-9]+)', commit['operationMetrics'] | string) -%}
+        {%- for count in modules.re.findall(counts ~ '\\W+([0-9]+)', commit['operationMetrics'] | string) -%}
             {%- do rows.append(count | int) -%}
         {%- endfor -%}
     {%- endif -%}

@@ -1,34 +1,22 @@
 {#
     The loads that a model reads in this run: those above `after`, up to and with `up_to`, as literals, so that
-    Delta skips the files of all others. `after` is the load up to which the model was complete before; `up_to` is
-    what its parents have got: a model may be late, never ahead of what it reads.
+    Delta skips the files of all others. `after` is the load up to which the model is complete; `up_to` is the
+    smallest such number of the models that it reads: a model may be late, never ahead of what it reads.
 #}
 {% macro loads_to_read() -%}
     {%- if not execute -%}
         {{ return({'after': 0, 'up_to': 0}) }}
     {%- endif -%}
     {%- set state = run_state() -%}
+    {%- set up_to = [state.pin] -%}
+    {%- for parent_id in model.depends_on.nodes
+        if parent_id.startswith('model.') and graph.nodes[parent_id].config.materialized != 'view' -%}
+        {%- do up_to.append(state.complete_up_to.get(parent_id, 0)) -%}
+    {%- endfor -%}
     {{ return({
         'after': state.complete_up_to.get(model.unique_id, 0) if is_incremental() else 0,
-        'up_to': complete_up_to(model.unique_id, state),
+        'up_to': up_to | min,
     }) }}
-{%- endmacro %}
-
-
-{#
-    The load up to which a model is complete once it has run: the smallest number of the models that it reads,
-    at most the run's pin. A parent that runs too has done so before it, or it would not run.
-#}
-{% macro complete_up_to(unique_id, state) -%}
-    {%- set numbers = [state.pin] -%}
-    {%- for parent_id in graph.nodes[unique_id].depends_on.nodes if parent_id.startswith('model.') -%}
-        {%- if parent_id in selected_resources or graph.nodes[parent_id].config.materialized == 'view' -%}
-            {%- do numbers.append(complete_up_to(parent_id, state)) -%}
-        {%- else -%}
-            {%- do numbers.append(state.complete_up_to.get(parent_id, 0)) -%}
-        {%- endif -%}
-    {%- endfor -%}
-    {{ return(numbers | min) }}
 {%- endmacro %}
 
 

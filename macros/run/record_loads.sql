@@ -1,0 +1,14 @@
+{#
+    After a model: record the load up to which it is complete now, also where it added nothing, so that the models
+    that read it in this run or a later one know. A run without new loads records nothing.
+#}
+{% macro record_loads() -%}
+    {%- if execute and is_build() and model.config.materialized != 'view' -%}
+        {%- set recorded = run_state().complete_up_to.get(model.unique_id, -1) -%}
+        {%- set up_to = loads_to_read().up_to -%}
+        {%- if up_to > recorded -%}
+            insert into {{ source('audit', 'pipeline_steps') }} (run_id, step, status, complete_up_to_load_id)
+            values ('{{ invocation_id }}', '{{ model.unique_id }}', 'success', {{ up_to }})
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
