@@ -2,6 +2,7 @@
 {% macro start_run() -%}
     {%- if execute -%}
         {%- do check_full_refresh() -%}
+        {%- do check_metastore() -%}
         {%- do register_tables() -%}
         {%- if is_build() -%}
             {%- do check_seeds() -%}

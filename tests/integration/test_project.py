@@ -119,6 +119,20 @@ def test_a_full_refresh_of_a_part_is_refused(empty_lake: Worker) -> None:
     assert table_versions(empty_lake.lake) == before
 
 
+def test_a_lake_that_was_copied_is_not_mistaken_for_the_one_it_came_from(empty_lake: Worker, tmp_path: Path) -> None:
+    empty_lake.kill()
+    shutil.copytree(empty_lake.lake, tmp_path / "lake")
+    copy = Worker(tmp_path / "lake", tmp_path / "raw", project=empty_lake.project)
+    before = table_versions(empty_lake.lake)
+    assert copy.dbt("run") == 1
+    copy.kill()
+    shutil.rmtree(tmp_path / "lake" / "metastore")
+    assert copy.dbt("seed", "--full-refresh", "--select", "event_types") == 0
+    copy.kill()
+    assert table_versions(empty_lake.lake) == before
+    assert table_versions(tmp_path / "lake")["silver/event_types"] == before["silver/event_types"] + 1
+
+
 def test_an_emptied_seed_stops_a_build(empty_lake: Worker) -> None:
     table = DeltaTable(empty_lake.lake / "silver" / "event_types")
     table.delete()
