@@ -17,7 +17,7 @@ from tests.reference import Record, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-STEPS = int(os.environ.get("SEQUENCE_STEPS", "5"))
+STEPS = int(os.environ.get("SEQUENCE_STEPS", "4"))
 SEED = int(os.environ.get("SEQUENCE_SEED", "1"))
 MODELS = sorted(path.stem for folder in ("silver", "gold") for path in (PROJECT / "models" / folder).glob("*.sql"))
 
