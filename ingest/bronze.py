@@ -46,7 +46,8 @@ def defective_records(spark: SparkSession, lake: Lake, feeds: Sequence[Feed], pl
         for number, version in enumerate(plan.versions):
             if version.feed != feed.name:
                 continue
-            records, defective[version.source_file], text_bytes = found.pop(version.source_file, (0, 0, 0))
+            key = (version.source_file, version.source_file_id, True)
+            records, defective[version.source_file], text_bytes = found.pop(key, (0, 0, 0))
             if records != version.records:
                 raise _not_arrived(lake, plan, feed, f"{records} of {version.records} records of {version.source_file}")
             found_bytes += text_bytes + records * len(f"{number}\t\t\t\n")
@@ -56,16 +57,22 @@ def defective_records(spark: SparkSession, lake: Lake, feeds: Sequence[Feed], pl
     return tuple(defective.get(version.source_file, 0) for version in plan.versions)
 
 
-def _found_by_file(spark: SparkSession, lake: Lake, feed: Feed, plan: Manifest) -> dict[str, tuple[int, int, int]]:
-    """Give records, defective ones among them, and the bytes of line numbers and texts as staging wrote them."""
+def _found_by_file(
+    spark: SparkSession, lake: Lake, feed: Feed, plan: Manifest
+) -> dict[tuple[str, str, bool], tuple[int, int, int]]:
+    """Give records, defective ones among them, and the bytes of line numbers and texts as staging wrote them.
+
+    By file, its id, and whether the rows are this plan's, not those of another load under the same number.
+    """
     text_bytes = F.expr("coalesce(octet_length(_raw_bytes), octet_length(_raw))")
     is_base64 = F.col("_defect").eqNullSafe("too_long") | F.col("_raw").contains("\n")
     staged_bytes = F.when(is_base64, 1 + 4 * F.ceil(text_bytes / 3)).otherwise(text_bytes)
     of_load = _read(spark, lake, f"bronze.{feed.name}").where(F.col("_load_id") == plan.load_id)
-    counts = of_load.groupBy("_source_file").agg(
+    is_of_plan = (F.col("_loaded_at") == F.lit(plan.loaded_at)).alias("is_of_plan")
+    counts = of_load.groupBy("_source_file", "_source_file_id", is_of_plan).agg(
         F.count("*"), F.count("_defect"), F.sum(staged_bytes + F.length(F.col("_source_line").cast("string")))
     )
-    return {row[0]: (row[1], row[2], row[3]) for row in counts.collect()}
+    return {(row[0], row[1], row[2]): (row[3], row[4], row[5]) for row in counts.collect()}
 
 
 def _not_arrived(lake: Lake, plan: Manifest, feed: Feed, found: str) -> IngestError:

@@ -1,23 +1,25 @@
-"""The commands: `python -m ingest [load | build | sample | status]`."""
+"""The commands: `python -m ingest [load | build | sample | status | verify]`."""
 
 from __future__ import annotations
 
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
-from ingest.errors import IngestError
-from ingest.feeds import read_feeds
-from ingest.lake import Lake
+from ingest.discovery import list_raw
+from ingest.errors import IngestError, explain
+from ingest.lake import Lake, only_builder
 from ingest.load import Settings, preview_load, run_load
-from ingest.report import Report
+from ingest.report import Report, printable
 from ingest.sample import write_sample
 from ingest.staging import Limits
 from ingest.status import show_status
+from ingest.verify import Checked, violations_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,20 +29,21 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parent.parent
 FAILED, NOT_DONE = 1, 2
+MOST_VIOLATIONS = 20
 
 
 def main() -> None:
     """Run a command; without the name of one, load. A user's mistake ends in one sentence and exit code 2."""
     arguments = sys.argv[1:]
-    if not arguments or (arguments[0] not in commands.commands and arguments[0] != "--help"):
+    if not arguments or (arguments[0].startswith("-") and arguments[0] != "--help"):
         arguments = ["load", *arguments]
     try:
         commands(arguments, prog_name="python -m ingest")
-    except IngestError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(NOT_DONE)
-    except OSError as error:
-        click.echo(f"error: {error}; nothing is lost: mend that and run again, the run goes on from there.", err=True)
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None:
+            raise
+        click.echo(f"error: {sentence}", err=True)
         sys.exit(NOT_DONE)
 
 
@@ -54,6 +57,7 @@ def commands() -> None:
       python -m ingest build            load what is new, then run 'dbt build'
       python -m ingest sample           write sample files to load
       python -m ingest status           say what the lake holds
+      python -m ingest verify           check that the lake holds every record once
 
     Exit codes: 0 done; 1 done, but a file failed (its line says why); 2 not done.
     """
@@ -112,6 +116,7 @@ def build(*, dbt_options: tuple[str, ...], **options: Any) -> None:
     from ingest.build import run_dbt_build  # dbt takes seconds to import
 
     settings, report = _settings(**options), Report(options["log_format"])
+    only_builder(settings.lake)
     failed = _load(settings, report, with_metastore=True)
     sys.exit(failed if run_dbt_build(settings, dbt_options, log_format=options["log_format"]) else FAILED)
 
@@ -144,6 +149,34 @@ def status(*, lake: Path) -> None:
     show_status(Lake(_resolved("lake", lake)), Console(highlight=False))
 
 
+@commands.command()
+@lake_option
+@click.option(
+    "--raw",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Also hold bronze to the raw files here that are still as they were when they were loaded.",
+)
+def verify(*, lake: Path, raw: Path | None) -> None:  # fmt: skip
+    """Check that the lake holds every byte, line and record of every load, once; needs no raw files.
+
+    Exit code 1 if not, with the first violations by file and line.
+    """
+    settings = Settings(PROJECT, _resolved("raw", raw or Path()), Lake(_resolved("lake", lake)), Limits())
+    if not settings.lake.root.is_dir():
+        message = f"{settings.lake.root}: there is no lake in this place; name one with --lake or LAKE_ROOT."
+        raise IngestError(message)
+    listing = list_raw(settings.raw, settings.feeds) if raw else None
+    checked = Checked()
+    violations = list(islice(violations_of(settings.lake, settings.feeds, listing, checked), MOST_VIOLATIONS))
+    for sentence in violations:
+        click.echo(f"violation: {printable(sentence)}")
+    click.echo("checked " + ", ".join(f"{count:,} {what}" for what, count in checked.counts.items()))
+    if violations:
+        sys.exit(FAILED)
+    click.echo("every byte, line and record is accounted for")
+
+
 def _settings(
     *, raw: Path, lake: Path, settle: float, max_record_bytes: int, max_file_bytes: int, **_: Any
 ) -> Settings:
@@ -162,7 +195,7 @@ def _load(settings: Settings, report: Report, *, with_metastore: bool) -> int:
     manifests = run_load(settings, report, lambda: _spark(settings, with_metastore=with_metastore))
     for manifest in manifests:
         report.unreadable(manifest)
-    feeds = [feed.name for feed in read_feeds(settings.sources)]
+    feeds = [feed.name for feed in settings.feeds]
     report.summary(feeds, manifests, time.monotonic() - started)
     return FAILED if any(manifest.has_failures for manifest in manifests) else 0
 
@@ -170,7 +203,7 @@ def _load(settings: Settings, report: Report, *, with_metastore: bool) -> int:
 def _spark(settings: Settings, *, with_metastore: bool) -> SparkSession:
     from ingest.spark import start_spark  # a run with nothing new does without Spark
 
-    return start_spark(settings, with_metastore=with_metastore)
+    return start_spark(settings.project, settings.lake, with_metastore=with_metastore)
 
 
 def _preview(settings: Settings, report: Report) -> None:

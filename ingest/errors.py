@@ -2,6 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+_LONGEST_CAUSE = 300
+
 
 class IngestError(Exception):
     """A user's mistake, or a state that needs a person: one clear sentence, shown without a traceback."""
+
+
+def explain(error: Exception) -> str | None:
+    """Say in one sentence what a user, the system or Spark has caused; None if it can only be our own mistake."""
+    if isinstance(error, IngestError):
+        return str(error)
+    is_sparks = type(error).__module__.partition(".")[0] in {"py4j", "pyspark"}
+    if isinstance(error, ConnectionError) or (is_sparks and "Java" in str(error) and not _java_cause(error)):
+        cause = "Spark's Java process has ended, perhaps for want of memory (SPARK_DRIVER_MEMORY sets its heap)"
+    elif isinstance(error, OSError):
+        cause = str(error)
+    elif is_sparks:
+        cause = f"Spark could not do its part: {_java_cause(error) or error}"
+    else:
+        return None
+    return (
+        f"{' '.join(cause.split())[:_LONGEST_CAUSE]}; nothing is lost: mend that and run again, it goes on from there."
+    )
+
+
+def _java_cause(error: Exception) -> str:
+    """Give the first line of the innermost Java exception; what follows may quote data."""
+    exception: Any = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    while exception is not None and exception.getCause() is not None:
+        exception = exception.getCause()
+    return str(exception.toString()).partition("\n")[0] if exception is not None else ""

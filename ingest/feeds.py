@@ -19,6 +19,19 @@ _RECORD_FILE = re.compile(r".*\.(jsonl|ndjson|json)(\.gz)?", re.IGNORECASE | re.
 _TOKEN = re.compile(r"\*\*/|\*\*|.", re.DOTALL)
 _WILDCARDS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*"}
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
+OWN_COLUMNS = frozenset(
+    (
+        "_raw",
+        "_raw_bytes",
+        "_defect",
+        "_unknown_keys",
+        "_source_file",
+        "_source_line",
+        "_source_file_id",
+        "_load_id",
+        "_loaded_at",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -138,8 +151,8 @@ def _feed_settings(table: dict[str, Any]) -> object:
 
 def _feed(name: str, settings: object, table: dict[str, Any]) -> Feed:
     place = f"table {name!r}"
-    if not _TABLE_NAME.fullmatch(name):
-        message = f"{place}: a feed's name must be lower-case letters, digits and underscores"
+    if not _TABLE_NAME.fullmatch(name) or name == "source_files":
+        message = f"{place}: a feed's name must be lower-case letters, digits and underscores, and not source_files"
         raise _WrongError(message)
     if not isinstance(settings, dict):
         message = f"{place}: `feed` must be a mapping with `paths`, found {settings!r}"
@@ -182,6 +195,12 @@ def _declared_keys(table: dict[str, Any], place: str) -> tuple[str, ...]:
             raise _WrongError(message)
         if key.casefold() in seen:
             message = f"{place}: columns {seen[key.casefold()]!r} and {key!r} are one name to Spark; keep one"
+            raise _WrongError(message)
+        if key.startswith("_") and key not in OWN_COLUMNS:
+            message = (
+                f"{place}: column {key!r}: names that begin with _ are the pipeline's own, so such a JSON key cannot "
+                "be declared; it stays in _raw and _unknown_keys"
+            )
             raise _WrongError(message)
         seen[key.casefold()] = key
         if not key.startswith("_") and column.get("data_type", "string") != "string":

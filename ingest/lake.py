@@ -6,7 +6,7 @@ import fcntl
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ingest.errors import IngestError
 
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
+
+    from deltalake import DeltaTable
+
+INGEST_LOCK, BUILD_LOCK = "ingest.lock", "build.lock"
+_builders: dict[Path, TextIO] = {}
 
 
 @dataclass(frozen=True)
@@ -43,49 +48,112 @@ def has_table(lake: Lake, name: str) -> bool:
 
 
 def query(lake: Lake, sql: str, **tables: str) -> list[dict[str, Any]]:
-    """Answer a query over tables of the lake, each named `schema.table` and known to the SQL by its keyword."""
-    from deltalake import DeltaTable, QueryBuilder  # costs a quarter of a second, and --help needs none of it
+    """Answer a query over tables of the lake, each named `schema.table` and known to the SQL by its keyword.
+
+    Raises IngestError if a table is damaged.
+    """
+    return [row for rows in query_batches(lake, sql, **tables) for row in rows]
+
+
+def query_batches(lake: Lake, sql: str, **tables: str) -> Iterator[list[dict[str, Any]]]:
+    """Answer a query as `query` does, some thousands of rows at a time."""
+    from deltalake import QueryBuilder  # costs a quarter of a second, and --help needs none of it
 
     builder = QueryBuilder()
     for alias, name in tables.items():
-        builder.register(alias, DeltaTable(lake.table(name)))
-    rows: list[dict[str, Any]] = []
-    for batch in builder.execute(sql):
-        columns = [column.to_pylist() for column in batch.columns]
-        rows += [dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]
-    return rows
+        builder.register(alias, open_table(lake, name))
+    try:
+        for batch in builder.execute(sql):
+            columns = [column.to_pylist() for column in batch.columns]
+            yield [dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]
+    except Exception as error:  # the engine has no class of its own for what it raises
+        message = f"{' and '.join(tables.values())} cannot be read: {_first_line(error)}. {_cure(*tables.values())}"
+        raise IngestError(message) from error
+
+
+def open_table(lake: Lake, name: str) -> DeltaTable:
+    """Open the newest version of a table.
+
+    Raises IngestError if its Delta log is damaged, as by a power cut of a disk that does not keep its promises.
+    """
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    log = lake.table(name) / "_delta_log"
+    newest = max(log.glob("*.json"), default=None)
+    try:
+        if newest is not None and not newest.stat().st_size:
+            raise DeltaError("it is empty")  # noqa: EM101, TRY003, TRY301 - Delta would take it for a commit of nothing
+        return DeltaTable(lake.table(name))
+    except DeltaError as error:
+        message = f"{name}: its Delta log cannot be read ({_first_line(error)}), see {newest}. {_cure(name)}"
+        raise IngestError(message) from error
+
+
+def tables_of(lake: Lake) -> list[str]:
+    """Give the names of all Delta tables that lie in the lake."""
+    return sorted(f"{log.parent.parent.name}.{log.parent.name}" for log in lake.root.glob("*/*/_delta_log"))
 
 
 def column_types(lake: Lake, name: str) -> dict[str, str]:
     """Give the columns of a table and their Delta types."""
-    from deltalake import DeltaTable
-
-    fields = DeltaTable(lake.table(name)).schema().fields
+    fields = open_table(lake, name).schema().fields
     return {field.name: str(getattr(field.type, "type", "nested")) for field in fields}
 
 
 @contextmanager
 def only_writer(lake: Lake) -> Iterator[None]:
-    """Hold the lake's lock: Delta on a local disk does not keep two processes apart.
+    """Hold the lake's lock on bronze: Delta on a local disk does not keep two processes apart.
 
     Raises IngestError if another process holds it, or the lake cannot be written.
     """
+    with hold(lake, INGEST_LOCK, "is loading into this lake"):
+        yield
+
+
+def only_builder(lake: Lake) -> None:
+    """Hold the lake's lock on all but bronze until the process ends.
+
+    Raises IngestError as only_writer does.
+    """
+    if lake.root not in _builders:
+        _builders[lake.root] = hold(lake, BUILD_LOCK, "is running dbt on this lake")
+
+
+def hold(lake: Lake, name: str, doing: str) -> TextIO:
+    """Take a lock of the lake, which lasts until the file is closed or the process ends."""
     try:
-        lake.staging.mkdir(parents=True, exist_ok=True)
-        lock = (lake.root / "ingest.lock").open("a+", encoding="ascii")
+        _make(lake)
+        lock = (lake.root / name).open("a+", encoding="ascii")
     except OSError as error:
         message = f"{lake.root}: the lake cannot be written ({error.strerror}); name another with --lake or LAKE_ROOT."
         raise IngestError(message) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            message = (
-                f"{lake.root}: process {lock.read().strip()} is loading into this lake; try again when it is done."
-            )
-            raise IngestError(message) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        message = f"{lake.root}: process {lock.read().strip()} {doing}; try again when it is done."
+        raise IngestError(message) from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def _make(lake: Lake) -> None:
+    """Make the lake's folder, for its owner only, unless it is there; refuse a folder of other things."""
+    lake.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    entries = {path.name for path in lake.root.iterdir()} - {"lost+found"}
+    if entries and not entries & {INGEST_LOCK, BUILD_LOCK, "bronze", "manifests", "metastore"}:
+        message = f"{lake.root}: this folder holds other things than a lake; name an empty one, or none that exists."
+        raise IngestError(message)
+
+
+def _cure(*tables: str) -> str:
+    if any(table.startswith("bronze.") for table in tables):
+        return "Nothing was changed: restore the table's folder from a backup."
+    return "Nothing was changed: delete the table's folder and the lake's folder metastore, then rebuild with dbt."
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].removesuffix(".")

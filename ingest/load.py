@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,8 +20,8 @@ from typing import TYPE_CHECKING
 from ingest.discovery import list_raw
 from ingest.errors import IngestError
 from ingest.feeds import read_feeds
-from ingest.lake import Lake, column_types, has_table, only_writer
-from ingest.manifest import Manifest, complete_version, known_versions, read_manifest, write_manifest
+from ingest.lake import INGEST_LOCK, Lake, column_types, has_table, only_writer, open_table
+from ingest.manifest import SOURCE_FILES, Manifest, complete_version, known_versions, read_manifest, write_manifest
 from ingest.staging import Limits, StagedLoad, changed_files, stage
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class Settings:
     limits: Limits
 
     @property
-    def sources(self) -> Path:
-        return self.project / "models" / "bronze" / "_sources.yml"
+    def feeds(self) -> tuple[Feed, ...]:
+        return read_feeds(self.project / "models" / "bronze" / "_sources.yml")
 
 
 @dataclass
@@ -70,13 +71,14 @@ def run_load(settings: Settings, report: Report, start_spark: Callable[[], Spark
 
     A run with nothing new starts no Spark, writes no table and gives one manifest of zeros.
     """
-    feeds = read_feeds(settings.sources)
+    feeds = settings.feeds
     lake = settings.lake
     listing = list_raw(settings.raw, feeds)
     with only_writer(lake):
-        check_columns(lake, feeds)
+        check_bronze(lake, feeds)
         manifests = [finish(lake, feeds, report, start_spark)] if lake.plan.exists() else []
         knowledge = learn(lake)
+        check_load_ids(lake, feeds, knowledge.load_id)
         while True:
             plan, has_more = _plan(settings, listing, knowledge, report, lake.staging)
             if plan.versions:
@@ -91,7 +93,7 @@ def run_load(settings: Settings, report: Report, start_spark: Callable[[], Spark
 
 def preview_load(settings: Settings, report: Report) -> list[Manifest]:
     """Say which file a run would find to be what; nothing is written but temporary files."""
-    feeds = read_feeds(settings.sources)
+    feeds = settings.feeds
     listing = list_raw(settings.raw, feeds)
     knowledge = learn(settings.lake)
     previews = []
@@ -110,11 +112,15 @@ def learn(lake: Lake) -> Knowledge:
     return knowledge
 
 
-def check_columns(lake: Lake, feeds: tuple[Feed, ...]) -> None:
+def check_bronze(lake: Lake, feeds: tuple[Feed, ...]) -> None:
     """Refuse feeds that no longer fit their bronze tables; a new key is a new column, and fine."""
     for feed in feeds:
         table = f"bronze.{feed.name}"
-        for column, data_type in column_types(lake, table).items() if has_table(lake, table) else ():
+        columns = column_types(lake, table) if has_table(lake, table) else {}
+        if columns and "_load_id" not in columns:
+            message = f"{table} in {lake.root} is no table of this pipeline, as it has no _load_id: name another lake."
+            raise IngestError(message)
+        for column, data_type in columns.items():
             if not column.startswith("_") and column not in feed.keys:
                 message = (
                     f"{table} has the column {column}, which models/bronze/_sources.yml does not declare any more: "
@@ -126,9 +132,23 @@ def check_columns(lake: Lake, feeds: tuple[Feed, ...]) -> None:
                 raise IngestError(message)
 
 
+def check_load_ids(lake: Lake, feeds: tuple[Feed, ...], load_id: int) -> None:
+    """See that the next load's number is new to every table: Delta would skip an append of a number that it knows."""
+    for feed in feeds:
+        table = f"bronze.{feed.name}"
+        written = open_table(lake, table).transaction_version(table) if has_table(lake, table) else None
+        if written is not None and written > load_id:
+            message = (
+                f"{table} has records of load {written}, but {SOURCE_FILES} knows of none after load {load_id}: one of "
+                "the two was restored or cut short. Nothing was changed: restore both from the same backup."
+            )
+            raise IngestError(message)
+
+
 def finish(lake: Lake, feeds: tuple[Feed, ...], report: Report, start_spark: Callable[[], SparkSession]) -> Manifest:
     """Write the planned load to bronze and commit it, whatever of it an earlier try has written."""
     from ingest import bronze  # a run with nothing new does without Spark
+    from ingest.spark import lock_in_java
 
     plan = read_manifest(lake.plan)
     if learn(lake).load_id >= plan.load_id:
@@ -144,12 +164,13 @@ def finish(lake: Lake, feeds: tuple[Feed, ...], report: Report, start_spark: Cal
             "are declared any more: put them back into models/bronze/_sources.yml until it is finished."
         )
         raise IngestError(message)
-    for feed in read:
-        with report.writing(feed.name):
-            bronze.append_records(spark, lake, feed, [lake.staging / path for path in bundles[feed.name]], plan)
-    manifest = replace(plan, defective_records=bronze.defective_records(spark, lake, read, plan), bundles=None)
-    write_manifest(lake.manifest(plan.loaded_at), manifest)
-    bronze.append_source_files(spark, lake, manifest)
+    with closing(lock_in_java(spark, lake.root / INGEST_LOCK)):
+        for feed in read:
+            with report.writing(feed.name):
+                bronze.append_records(spark, lake, feed, [lake.staging / path for path in bundles[feed.name]], plan)
+        manifest = replace(plan, defective_records=bronze.defective_records(spark, lake, read, plan), bundles=None)
+        write_manifest(lake.manifest(plan.loaded_at), manifest)
+        bronze.append_source_files(spark, lake, manifest)
     shutil.rmtree(lake.staging)
     report.loaded(manifest, seconds=time.monotonic() - started)
     return manifest

@@ -98,6 +98,10 @@ MANIFEST_ONLY: dict[str, Any] = {
     "held_back_bytes": 0,
     "read_to": 0,
     "open_line_at": None,
+    "records_id": None,
+    "cut_bytes": 0,
+    "other_bytes": 0,
+    "cr_bytes": 0,
 }
 
 
@@ -119,7 +123,8 @@ def _as_json(manifest: Manifest) -> dict[str, Any]:
 
 
 def _version(content: dict[str, Any]) -> FileVersion:
-    known = {field.name: content[COLUMNS.get(field.name, field.name)] for field in fields(FileVersion)}
+    names = {field.name: COLUMNS.get(field.name, field.name) for field in fields(FileVersion)}
+    known = MANIFEST_ONLY | {name: content[key] for name, key in names.items() if key in content}
     known |= {name: datetime.fromisoformat(known[name]) for name in ("loaded_at", "modified_at")}
     return FileVersion(**known)
 

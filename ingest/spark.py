@@ -1,43 +1,117 @@
-"""The Spark session of ingest, with the settings of the dbt profile."""
+"""The Spark session of ingest and dbt, with the settings of the dbt profile."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import time
 from typing import TYPE_CHECKING, Any
 
 import jinja2
-import pyspark
 import yaml
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from ingest.errors import IngestError
+from ingest.lake import has_table
+from ingest.provision import JARS, SPARK_HOME, java_version
 
 if TYPE_CHECKING:
-    from ingest.load import Settings
+    from pathlib import Path
+
+    from ingest.lake import Lake
+
+LOCK_SECONDS = 60
 
 
-DELTA_JARS = Path(pyspark.__file__).parent / "jars"
-
-
-def start_spark(settings: Settings, *, with_metastore: bool) -> SparkSession:
+def start_spark(project: Path, lake: Lake, *, with_metastore: bool) -> SparkSession:
     """Start Spark, or join the session of this process.
 
-    Ingest writes by path and leaves the metastore, which one process at a time can open, to dbt.
+    Ingest writes by path and leaves the metastore, which one process at a time can open, to dbt. Raises
+    IngestError if the environment or the profile is not fit for it.
     """
-    if not any(DELTA_JARS.glob("delta-spark_*.jar")):
-        message = "Delta's JARs are not in this environment: run 'make setup', which fetches them."
-        raise IngestError(message)
+    session = SparkSession.getActiveSession()
+    if session is not None:
+        return session
+    settings = read_profile(project, lake)["server_side_parameters"]
+    check_environment(project, settings)
     builder = SparkSession.builder.config("spark.sql.catalogImplementation", "hive" if with_metastore else "in-memory")
-    for key, value in profile_settings(settings).items():
+    for key, value in settings.items():
         builder.config(key, value)
     return builder.getOrCreate()
 
 
-def profile_settings(settings: Settings) -> dict[str, str]:
-    """Read the Spark settings of the profile's target, filled in as dbt does for this lake."""
-    text = (settings.project / "profiles" / "profiles.yml").read_text(encoding="utf-8")
-    environment = os.environ | {"LAKE_ROOT": str(settings.lake.root)}
-    profile: dict[str, Any] = yaml.safe_load(jinja2.Template(text).render(env_var=environment.get))["medallion"]
-    conf: dict[str, str] = profile["outputs"][profile["target"]]["server_side_parameters"]
-    return conf
+def read_profile(project: Path, lake: Lake, target: str | None = None) -> dict[str, Any]:
+    """Read a target of the profile (its default, unless named), filled in as dbt does for this lake."""
+    path = project / "profiles" / "profiles.yml"
+    environment = os.environ | {"LAKE_ROOT": str(lake.root)}
+    try:
+        text = jinja2.Template(path.read_text(encoding="utf-8")).render(env_var=environment.get)
+        profile = yaml.safe_load(text)["medallion"]
+        output: dict[str, Any] = profile["outputs"][target or profile["target"]]
+    except (jinja2.TemplateError, yaml.YAMLError, KeyError, TypeError) as error:
+        wanted = "medallion: with a target and, under outputs:, its settings"
+        found = " ".join(str(error).split())
+        message = f"{path}: wanted {wanted}; found otherwise at {found}. Mend it, or take it from the repository."
+        raise IngestError(message) from error
+    return output
+
+
+def check_environment(project: Path, settings: dict[str, str]) -> None:
+    """See that Java 17, Delta's JARs and Delta's settings are there, without which Spark fails in many words."""
+    for key in ("spark.sql.extensions", "spark.sql.catalog.spark_catalog"):
+        if "io.delta." not in settings.get(key, "") and "org.apache.spark.sql.delta" not in settings.get(key, ""):
+            message = (
+                f"{project / 'profiles' / 'profiles.yml'}: {key} does not name Delta's class, found "
+                f"{settings.get(key)!r}; without it no table is a Delta table. Put the line back."
+            )
+            raise IngestError(message)
+    missing = [name for name in JARS if not (SPARK_HOME / "jars" / name).exists()]
+    if missing:
+        message = (
+            f"Delta's JARs are not in this environment ({', '.join(missing)}): run 'make setup', which fetches them."
+        )
+        raise IngestError(message)
+    version = java_version()
+    if not version.startswith("17"):
+        message = (
+            f"Java 17 was wanted, found {version or 'none'}: set JAVA_HOME to one, or delete .venv and run "
+            "'make setup', which then brings its own."
+        )
+        raise IngestError(message)
+
+
+def lock_in_java(session: SparkSession, lock: Path) -> Any:
+    """Let Java hold a lock too until what is given is closed: it may outlive a killed Python for a last commit."""
+    jvm: Any = session._jvm  # noqa: SLF001 - there is no other way to Java
+    channel = jvm.java.io.RandomAccessFile(str(lock), "rw").getChannel()
+    give_up_at = time.monotonic() + LOCK_SECONDS
+    while channel.tryLock() is None:
+        if time.monotonic() > give_up_at:
+            message = f"{lock}: a Java process of an earlier run still holds this file; end it, then run again."
+            raise IngestError(message)
+        time.sleep(0.1)
+    return channel
+
+
+def check_metastore(session: SparkSession, lake: Lake) -> None:
+    """See that the metastore can be opened, which Derby refuses in a thousand lines. Raises IngestError."""
+    try:
+        session.sql("show databases").collect()
+    except (PySparkException, Py4JError) as error:
+        message = (
+            f"{lake.root / 'metastore'}: the metastore is damaged, or open in another program; close that, or delete "
+            "this folder, and run again: every table is found by its folder."
+        )
+        raise IngestError(message) from error
+
+
+def forget_lost_tables(session: SparkSession, lake: Lake) -> None:
+    """Take out of the metastore each table whose folder was deleted, so that dbt makes it again."""
+    jvm_session: Any = session._jsparkSession  # noqa: SLF001 - Spark's own question reads the log of every table
+    catalog = jvm_session.sharedState().externalCatalog()
+    for schema in catalog.listDatabases().mkString("/").split("/"):
+        for table in filter(None, catalog.listTables(schema).mkString("/").split("/")):
+            is_view = catalog.getTable(schema, table).tableType().name() == "VIEW"
+            if not is_view and not has_table(lake, f"{schema}.{table}"):
+                catalog.dropTable(schema, table, True, True)  # noqa: FBT003 - Java: ignore if missing, leave files

@@ -185,6 +185,10 @@ def _stage_file(file: RawFile, old: FileVersion | None, load: _Load, tell: Calla
         held_back_bytes=held_back_bytes,
         read_to=reader.read_to,
         open_line_at=reader.open_line_at,
+        records_id=reader.records_id,
+        cut_bytes=reader.cut_bytes,
+        other_bytes=reader.other_bytes,
+        cr_bytes=reader.cr_bytes,
     )
     return _as_duplicate(version, twin) if twin else version
 
@@ -278,6 +282,10 @@ def _as_duplicate(version: FileVersion, twin: FileVersion) -> FileVersion:
         blank_lines=0,
         records=0,
         first_line=version.first_line + version.lines,
+        records_id=None,
+        cut_bytes=0,
+        other_bytes=0,
+        cr_bytes=0,
     )
 
 

@@ -19,6 +19,11 @@ class FileVersion:
 
     Offsets count uncompressed text, its byte order mark included: reading ended at `read_to`, and a last line
     that was read without a line end begins at `open_line_at`. `layout` is None where nothing was decided.
+
+    `records_id` is the SHA-256 of the records that were read, each as bronze keeps it and with a line feed after it.
+    The rest of `bytes` are `cut_bytes`, of records that are too long, and `other_bytes` around the records: line
+    ends, blank lines and a byte order mark, or a document's own punctuation; `cr_bytes` of them stood before a line
+    feed.
     """
 
     feed: str
@@ -42,3 +47,7 @@ class FileVersion:
     held_back_bytes: int = 0
     read_to: int = 0
     open_line_at: int | None = None
+    records_id: str | None = None
+    cut_bytes: int = 0
+    other_bytes: int = 0
+    cr_bytes: int = 0

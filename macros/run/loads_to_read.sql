@@ -8,15 +8,20 @@
         {{ return({'after': 0, 'up_to': 0}) }}
     {%- endif -%}
     {%- set state = run_state() -%}
+    {{ return({
+        'after': state.complete_up_to.get(model.unique_id, 0) if is_incremental() else 0,
+        'up_to': newest_readable_load(state),
+    }) }}
+{%- endmacro %}
+
+
+{% macro newest_readable_load(state) -%}
     {%- set up_to = [state.pin] -%}
     {%- for parent_id in model.depends_on.nodes
         if parent_id.startswith('model.') and graph.nodes[parent_id].config.materialized != 'view' -%}
         {%- do up_to.append(state.complete_up_to.get(parent_id, 0)) -%}
     {%- endfor -%}
-    {{ return({
-        'after': state.complete_up_to.get(model.unique_id, 0) if is_incremental() else 0,
-        'up_to': up_to | min,
-    }) }}
+    {{ return(up_to | min) }}
 {%- endmacro %}
 
 

@@ -4,9 +4,9 @@
 #}
 {% macro record_loads() -%}
     {%- if execute and is_build() and model.config.materialized != 'view' -%}
-        {%- set recorded = run_state().complete_up_to.get(model.unique_id, -1) -%}
-        {%- set up_to = loads_to_read().up_to -%}
-        {%- if up_to > recorded -%}
+        {%- set state = run_state() -%}
+        {%- set up_to = newest_readable_load(state) -%}
+        {%- if up_to > state.complete_up_to.get(model.unique_id, -1) -%}
             insert into {{ source('audit', 'pipeline_steps') }} (run_id, step, status, complete_up_to_load_id)
             values ('{{ invocation_id }}', '{{ model.unique_id }}', 'success', {{ up_to }})
         {%- endif -%}

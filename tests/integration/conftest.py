@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +12,7 @@ from ingest.load import Settings, run_load
 from ingest.report import Report
 from ingest.spark import start_spark
 from ingest.staging import Limits
-from tests.integration.worker import FAST_START, PROJECT
+from tests.integration.worker import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     folder = tmp_path_factory.mktemp("spark")
-    os.environ["JDK_JAVA_OPTIONS"] = FAST_START
-    session = start_spark(Settings(PROJECT, folder, Lake(folder), Limits()), with_metastore=False)
+    session = start_spark(PROJECT, Lake(folder), with_metastore=False)
     yield session
     session.stop()
 
@@ -48,8 +47,11 @@ def lake(tmp_path: Path) -> Path:
 def load(raw: Path, lake: Path, spark: SparkSession) -> Callable[..., list[Manifest]]:
     """Give a function that loads `raw` into `lake`; its keywords are limits."""
 
-    def run(*, project: Path = PROJECT, settle_seconds: float = 0, **limits: int) -> list[Manifest]:
-        settings = Settings(project, raw, Lake(lake), Limits(settle_seconds=settle_seconds, **limits))
-        return run_load(settings, Report("text"), lambda: spark)
+    return partial(run_one_load, raw, lake, spark)
 
-    return run
+
+def run_one_load(  # every option of the command that a test needs
+    raw: Path, lake: Path, spark: SparkSession, *, project: Path = PROJECT, settle_seconds: float = 0, **limits: int
+) -> list[Manifest]:
+    settings = Settings(project, raw, Lake(lake), Limits(settle_seconds=settle_seconds, **limits))
+    return run_load(settings, Report("text"), lambda: spark)

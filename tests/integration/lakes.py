@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from deltalake import DeltaTable, QueryBuilder
 
+from tests.reference import DOUBLES, Record, json_text, parse_json
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -46,18 +48,35 @@ def difference(found: Iterable[dict[str, Any]], wanted: Iterable[dict[str, Any]]
     wanted = list(wanted)
     columns = sorted(wanted[0]) if wanted else []
     counts = [
-        Counter(str([_comparable(row[column]) for column in columns]) for row in rows) for rows in (found, wanted)
+        Counter(str([_comparable(column, row[column]) for column in columns]) for row in rows)
+        for rows in (found, wanted)
     ]
     only_found, only_wanted = counts[0] - counts[1], counts[1] - counts[0]
     return [f"found only: {row}" for row in only_found] + [f"wanted only: {row}" for row in only_wanted]
 
 
-def _comparable(value: object) -> object:
-    """Two renderings of what is not UTF-8 may differ in how many replacement characters they have."""
+def _comparable(column: str, value: object) -> object:
+    """Two renderings of what is not UTF-8, or of a JSON value, may differ in what means the same."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
+    if column == "payload" and isinstance(value, str) and value[:1] in "[{":
+        return json_text(parse_json(value, DOUBLES))
     return re.sub("\ufffd+", "\ufffd", value) if isinstance(value, str) else value
 
 
 def snapshot(lake: Path) -> dict[str, list[dict[str, Any]]]:
     return {table: read_table(lake, table) for table in SILVER_AND_GOLD}
+
+
+def records_of_bronze(lake: Path) -> dict[str, list[Record]]:
+    return {
+        feed: [
+            Record(
+                load_id=row["_load_id"], loaded_at=row["_loaded_at"], source_file=row["_source_file"],
+                source_line=row["_source_line"], source_file_id=row["_source_file_id"],
+                raw=row["_raw"].encode() if row["_raw_bytes"] is None else row["_raw_bytes"],
+            )
+            for row in read_table(lake, f"bronze.{feed}")
+        ]
+        for feed in ("driver_events", "companies")
+    }  # fmt: skip

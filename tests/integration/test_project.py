@@ -46,7 +46,7 @@ def empty_lake(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def manifest(worker: Worker) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((worker.lake / "dbt-target" / "manifest.json").read_text(encoding="utf-8"))
+    content: dict[str, Any] = json.loads((worker.lake.parent / "target" / "manifest.json").read_text(encoding="utf-8"))
     return content
 
 

@@ -10,9 +10,9 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tests.integration.lakes import SILVER_AND_GOLD, difference, read_table, snapshot
+from tests.integration.lakes import SILVER_AND_GOLD, difference, read_table, records_of_bronze, snapshot
 from tests.integration.worker import BUILD, PROJECT, Worker
-from tests.reference import Record, run
+from tests.reference import run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,20 +160,6 @@ class Producer:
             "company_id": f"c{self.choose.randrange(7)}",
         }
         return json.dumps(event)
-
-
-def records_of_bronze(lake: Path) -> dict[str, list[Record]]:
-    return {
-        feed: [
-            Record(
-                load_id=row["_load_id"], loaded_at=row["_loaded_at"], source_file=row["_source_file"],
-                source_line=row["_source_line"], source_file_id=row["_source_file_id"],
-                raw=row["_raw"].encode(),
-            )
-            for row in read_table(lake, f"bronze.{feed}")
-        ]
-        for feed in ("driver_events", "companies")
-    }  # fmt: skip
 
 
 def check_bronze(worker: Worker) -> None:

@@ -18,8 +18,6 @@ PROJECT = Path(__file__).resolve().parents[2]
 BUILD = ("build", "--exclude-resource-type", "unit_test")
 # For builds whose tables are compared with others row by row anyway.
 BUILD_UNTESTED = (*BUILD, "--exclude-resource-type", "test")
-# Small data never runs long enough to be worth the second compiler.
-FAST_START = "-XX:TieredStopAtLevel=1"
 
 
 class Worker:
@@ -75,7 +73,7 @@ def run_process(*arguments: str, folder: Path = PROJECT, **environment: str) -> 
     return subprocess.run(
         [str(Path(sys.executable).parent / arguments[0]), *arguments[1:]],
         cwd=folder,
-        env={name: value for name, value in os.environ.items() if name != "JDK_JAVA_OPTIONS"} | environment,
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -86,7 +84,6 @@ def _serve(connection: Connection, lake: Path, raw: Path, project: Path) -> None
     os.setsid()
     os.chdir(project)
     os.environ["LAKE_ROOT"] = str(lake)
-    os.environ["JDK_JAVA_OPTIONS"] = FAST_START
     from dbt.cli.main import dbtRunner
 
     from ingest.lake import Lake
@@ -100,8 +97,10 @@ def _serve(connection: Connection, lake: Path, raw: Path, project: Path) -> None
     while True:
         name, *arguments = connection.recv()
         if name == "load":
-            manifests = run_load(settings, Report("text"), lambda: start_spark(settings, with_metastore=True))
+            manifests = run_load(
+                settings, Report("text"), lambda: start_spark(project, settings.lake, with_metastore=True)
+            )
             connection.send(int(any(manifest.has_failures for manifest in manifests)))
         else:
-            target = ["--target-path", str(lake / "dbt-target"), "--log-path", str(lake / "dbt-logs")]
+            target = ["--target-path", str(lake.parent / "target"), "--log-path", str(lake.parent / "logs")]
             connection.send(0 if dbtRunner().invoke([*arguments, *target]).success else 1)

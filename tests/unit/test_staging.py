@@ -90,6 +90,10 @@ class Pipeline:
             assert version.records == len(rows)
             assert version.lines == version.records + version.blank_lines
             assert all(0 <= row[1] - version.first_line < version.lines for row in rows)
+            kept = [record for _, _, record in rows]
+            assert version.bytes == sum(map(len, kept)) + version.cut_bytes + version.other_bytes
+            if version.records_id is not None:
+                assert version.records_id == sha256(b"".join(record + b"\n" for record in kept))
             self.manifests[version.load_id, version.source_file] = version
             row = replace(version, **NOT_IN_THE_LAKE)  # type: ignore[arg-type]
             self.known[version.source_file] = row
@@ -152,6 +156,10 @@ def test_a_new_file_of_lines_is_loaded_with_its_line_numbers(pipeline: Pipeline)
         held_back_bytes=0,
         read_to=len(data),
         open_line_at=len(data) - 7,
+        records_id=sha256(b'{"a":1}\nbroken\tline\n{"a":2}\n'),
+        cut_bytes=0,
+        other_bytes=8,
+        cr_bytes=2,
     )
 
 

@@ -1,0 +1,66 @@
+"""dbt's plugin of this project: every command of dbt that needs Spark enters the lake by the same door as ingest.
+
+dbt finds the module by its name; set-up puts its folder on the path of the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dbt.flags import get_flags
+from dbt.plugins.manager import dbtPlugin
+from dbt_common.exceptions import DbtRuntimeError
+
+from ingest.errors import IngestError, explain
+from ingest.lake import BUILD_LOCK, Lake, only_builder, open_table, tables_of
+
+NEEDS_SPARK = {"build", "run", "test", "seed", "retry", "show", "compile", "generate", "freshness", "run-operation"}
+_locks: dict[Path, object] = {}  # held until the process ends
+
+
+class Door(dbtPlugin):
+    """Lets one process at a time in, and turns away in one sentence what would end in many of Java's."""
+
+    def initialize(self) -> None:
+        flags = get_flags()  # type: ignore[no-untyped-call]
+        if flags.WHICH not in NEEDS_SPARK:
+            return
+        try:
+            enter(Path(flags.PROJECT_DIR).resolve(), flags.TARGET)
+        except Exception as error:
+            sentence = explain(error)
+            if sentence is None:
+                raise
+            raise DbtRuntimeError(sentence) from error
+
+
+def enter(project: Path, target: str | None) -> None:
+    from ingest.spark import check_metastore, forget_lost_tables, lock_in_java, read_profile, start_spark
+
+    lake = Lake(lake_root(project))
+    if read_profile(project, lake, target)["method"] != "session":
+        return
+    only_builder(lake)
+    for name in tables_of(lake):
+        open_table(lake, name)
+    session = start_spark(project, lake, with_metastore=True)
+    if lake.root not in _locks:
+        _locks[lake.root] = lock_in_java(session, lake.root / BUILD_LOCK)
+    check_metastore(session, lake)
+    forget_lost_tables(session, lake)
+
+
+def lake_root(project: Path) -> Path:
+    """Take a relative lake from the project's folder, where Spark must then be started."""
+    root = Path(os.environ.get("LAKE_ROOT", "data/processed/medallion"))
+    if not root.is_absolute() and Path.cwd().resolve() != project:
+        message = (
+            f"The lake would be {Path.cwd() / root}, for dbt was started in {Path.cwd()} and not in the project "
+            f"{project}: start it there, or set LAKE_ROOT to the absolute path of the lake."
+        )
+        raise IngestError(message)
+    return project / root
+
+
+plugins = [Door]

@@ -1,0 +1,199 @@
+"""Whatever breaks, and however often: after the next good run the lake is as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ingest.sample import write_sample
+from tests.integration.lakes import difference, read_table, records_of_bronze
+from tests.integration.worker import PROJECT
+from tests.reference import RawTree, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+TORTURE = os.environ.get("TORTURE") == "1"
+KILLS = int(os.environ.get("TORTURE_KILLS", "50" if TORTURE else "2"))
+SEED = int(os.environ.get("TORTURE_SEED", "1"))
+BUILD = ("build", "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test")
+
+LOAD_STEPS = [
+    "ingest.load:list_raw:after",
+    "ingest.load:stage:before",
+    "ingest.load:stage:after",
+    "ingest.load:write_manifest:before",
+    "ingest.load:write_manifest:after",
+    "ingest.bronze:append_records:after",
+    "ingest.bronze:append_records:after:2",
+    "ingest.bronze:defective_records:after",
+    "ingest.load:write_manifest:after",
+    "ingest.bronze:append_source_files:after",
+]
+MODELS = [
+    "silver.company_history", "silver.driver_events", "silver.companies", "silver.rejected_companies",
+    "silver.rejected_driver_events", "gold.driving_sessions", "gold.enriched_driver_events",
+    "gold.daily_driver_activity", "gold.daily_company_activity",
+]  # fmt: skip
+BUILD_STEPS = [
+    "sql:insert into audit.pipeline_runs:after",
+    *(f"sql:(?s)^(?!.*pipeline_steps).*(insert into|merge into|table) {model}\\b:after" for model in MODELS),
+    "sql:merge into audit.pipeline_steps:after",
+    "sql:update audit.pipeline_runs:before",
+]
+
+
+class Deployment:
+    """A raw root and a lake of its own, and the commands as processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.raw, self.lake = folder, folder / "raw", folder / "lake"
+        self.tree = RawTree(self.raw)
+        self.days = 0
+
+    def next_day(self) -> None:
+        write_sample(self.raw, batches=3, events_per_batch=60, companies=12, seed=5, grow=self.days > 0)
+        self.days += 1
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start a Python of the environment in a process group of its own."""
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=PROJECT,
+            env=os.environ | self.environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "LAKE_ROOT": str(self.lake),
+            "RAW_ROOT": str(self.raw),
+            "DBT_TARGET_PATH": str(self.folder / "target"),
+            "DBT_LOG_PATH": str(self.folder / "logs"),
+        }
+
+    def run(self, *arguments: str) -> int:
+        process = self.start(*arguments)
+        output, _ = process.communicate()
+        sys.stdout.write(output)
+        return process.returncode
+
+    def load(self) -> int:
+        return self.run("-m", "ingest", "--settle", "0")
+
+    def build(self) -> int:
+        return self.run("-m", "ingest", "build", "--settle", "0", "--", *BUILD[1:])
+
+    def die_at(self, place: str, *command: str) -> None:
+        """Run a command that is killed at this place; it must come there."""
+        code = self.run("-m", "tests.integration.dying", place, *command)
+        assert code == -signal.SIGKILL, f"{place}: the command ended with {code} before it came there"
+
+    def check(self) -> None:
+        """Verify the lake, and hold its tables to what the raw files should have become."""
+        assert self.run("-m", "ingest", "verify", "--raw", str(self.raw)) == 0
+        for table, wanted in run([records_of_bronze(self.lake)]).items():
+            assert difference(read_table(self.lake, table), wanted) == [], table
+
+    def loaded_at(self, load_id: int) -> datetime:
+        rows = read_table(self.lake, "bronze.source_files")
+        time: datetime = next(row["_loaded_at"] for row in rows if row["_load_id"] == load_id)
+        return time
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Deployment:
+    made = Deployment(tmp_path)
+    made.next_day()
+    return made
+
+
+def some(steps: Sequence[str], share: Sequence[int]) -> Iterator[str]:
+    """Give all steps in a long run, else some of them."""
+    yield from steps if TORTURE else [steps[number] for number in share]
+
+
+def test_a_load_and_a_build_killed_at_every_step_end_as_if_undisturbed(deployment: Deployment) -> None:
+    for step in some(LOAD_STEPS, [2, 4, 5, 7, 9]):
+        deployment.die_at(step, "ingest", "--settle", "0")
+    assert deployment.load() == 0
+    undisturbed = deployment.tree.load(load_id=1, loaded_at=deployment.loaded_at(1))
+    bronze = records_of_bronze(deployment.lake)
+    for feed, records in undisturbed.items():
+        assert sorted(map(repr, bronze[feed])) == sorted(map(repr, records))
+    assert deployment.build() == 0
+    deployment.next_day()
+    assert deployment.load() == 0
+    for step in some(BUILD_STEPS, [2, 7, 10]):
+        deployment.die_at(step, "dbt", *BUILD)
+    assert deployment.build() == 0
+    deployment.check()
+    day_2 = deployment.tree.load(load_id=2, loaded_at=deployment.loaded_at(2))
+    for table, wanted in run([undisturbed, day_2]).items():
+        assert difference(read_table(deployment.lake, table), wanted) == [], table
+
+
+def test_kills_at_random_moments_lose_and_double_nothing(deployment: Deployment) -> None:
+    choose = random.Random(SEED)
+    longest = 60.0
+    for number in range(KILLS):
+        if number % 5 == 2:
+            deployment.next_day()
+        process = deployment.start("-m", "ingest", "build", "--settle", "0", "--", *BUILD[1:])
+        try:
+            process.communicate(timeout=choose.uniform(0.2, longest))
+        except subprocess.TimeoutExpired:
+            # Now and then Java is left to end by itself, as it is when Python alone is killed.
+            (os.kill if choose.random() < 0.3 else os.killpg)(process.pid, signal.SIGKILL)
+            process.communicate()
+    assert deployment.build() == 0
+    deployment.check()
+
+
+SMALL_DISK = """
+    small() { mount -t tmpfs -o size=12m,mode=700 tmpfs "$LAKE_ROOT"; }
+    fill() { head -c $(($(df --output=avail -B1 "$LAKE_ROOT" | tail -1) - FREE)) /dev/zero > "$LAKE_ROOT/lost+found"; }
+    small && fill
+    "$@"; echo "exit $?"
+    rm "$LAKE_ROOT/lost+found"
+    "$@" || exit 9
+    cp -r "$LAKE_ROOT/." "$KEPT"
+"""
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="a small disk needs a mount of one's own")
+@pytest.mark.parametrize("free", [20_000, 120_000, 400_000] if TORTURE else [120_000])
+def test_a_full_disk_is_said_in_a_sentence_and_costs_nothing(deployment: Deployment, free: int) -> None:
+    disk = deployment.folder / "disk"
+    disk.mkdir()
+    build = [sys.executable, "-m", "ingest", "build", "--settle", "0", "--", *BUILD[1:]]
+    own_mounts = [str(shutil.which("unshare")), "--user", "--map-root-user", "--mount"]
+    result = subprocess.run(
+        [*own_mounts, "bash", "-c", SMALL_DISK, "bash", *build],
+        cwd=PROJECT,
+        env=os.environ
+        | deployment.environment
+        | {"LAKE_ROOT": str(disk), "KEPT": str(deployment.lake), "FREE": str(free)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    sys.stdout.write(result.stdout)
+    assert result.returncode == 0, result.stderr
+    assert "exit 2" in result.stdout or "exit 1" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+    assert "No space left on device" in result.stdout + result.stderr
+    deployment.check()
