@@ -1,6 +1,6 @@
 # Each verb sets up what it needs; nothing has to run before it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ingest build docs test lint clean
+.PHONY: help setup demo ingest build docs test torture lint clean
 SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -50,6 +50,9 @@ docs: $(READY) ## write the documentation as one file, docs/site/index.html
 
 test: $(READY) ## every test: Python, Spark, Delta and dbt
 	@$(BIN)/python -m pytest
+
+torture: $(READY) ## an hour or more: kill at every step and 50 times at random, full disks, 200,000 mutants
+	@TORTURE=1 $(BIN)/python -m pytest tests/integration
 
 lint: $(READY) ## sqlfluff, ruff, mypy
 	@$(BIN)/sqlfluff lint

@@ -86,8 +86,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, set[st
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
     process = subprocess.Popen(
-        [str(shutil.which("taskset")), "--cpu-list", "0", sys.executable, "-m", "ingest", "build", "--log-format", "json", "--",
-         "--exclude-resource-type", "test"],
+        [str(shutil.which("taskset")), "--cpu-list", "0", sys.executable, "-m", "ingest", "build", "--log-format",
+         "json", "--", "--exclude-resource-type", "test"],
         cwd=elsewhere,
         env=os.environ
         | {

@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingest.sample import read_truth, write_sample
-from tests.integration.lakes import SILVER_AND_GOLD, difference, read_table, snapshot, table_versions
-from tests.integration.worker import BUILD, BUILD_UNTESTED, PROJECT, Worker
+from tests.integration.lakes import (
+    SILVER_AND_GOLD,
+    difference,
+    read_table,
+    records_of_bronze,
+    snapshot,
+    table_versions,
+)
+from tests.integration.worker import BUILD, BUILD_UNTESTED, PROJECT, Worker, run_process
 from tests.reference import RawTree, run
 
 if TYPE_CHECKING:
@@ -73,6 +80,23 @@ def test_a_load_and_a_build_with_nothing_new_write_no_version(
     assert worker.load() == 0
     assert worker.dbt(*BUILD) == 0
     assert table_versions(worker.lake) == before
+
+
+def test_a_load_during_a_build_that_makes_deleted_tables_again_costs_nothing(
+    sample_of_two_days: tuple[Worker, Tables, list[Any]],
+) -> None:
+    worker, _, _ = sample_of_two_days
+    for schema in ("audit", "gold"):
+        shutil.rmtree(worker.lake / schema)
+    write_sample(worker.raw, batches=4, events_per_batch=500, companies=220, seed=7, grow=True)
+    worker.send(["dbt", *BUILD_UNTESTED])
+    lake, raw = str(worker.lake), str(worker.raw)
+    load = run_process("python", "-m", "ingest", "--settle", "0", LAKE_ROOT=lake, RAW_ROOT=raw)
+    assert load.returncode == 0, load.stderr
+    assert worker.is_done(600)
+    assert worker.dbt(*BUILD_UNTESTED) == 0
+    for table, wanted in run([records_of_bronze(worker.lake)]).items():
+        assert difference(read_table(worker.lake, table), wanted) == [], table
 
 
 def test_one_build_of_both_days_and_a_full_refresh_give_the_same_rows(

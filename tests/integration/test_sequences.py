@@ -11,13 +11,16 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tests.integration.lakes import SILVER_AND_GOLD, difference, read_table, records_of_bronze, snapshot
-from tests.integration.worker import BUILD, PROJECT, Worker
+from tests.integration.worker import BUILD as BUILD_TESTED
+from tests.integration.worker import BUILD_UNTESTED, PROJECT, Worker
 from tests.reference import run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-STEPS = int(os.environ.get("SEQUENCE_STEPS", "4"))
+TORTURE = os.environ.get("TORTURE") == "1"
+STEPS = int(os.environ.get("SEQUENCE_STEPS", "30" if TORTURE else "2"))
+BUILD = BUILD_TESTED if TORTURE else BUILD_UNTESTED
 SEED = int(os.environ.get("SEQUENCE_SEED", "1"))
 MODELS = sorted(path.stem for folder in ("silver", "gold") for path in (PROJECT / "models" / folder).glob("*.sql"))
 

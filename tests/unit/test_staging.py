@@ -10,12 +10,14 @@ import tracemalloc
 from base64 import b64decode
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest import reading
 from ingest.discovery import Listing, RawFile, list_raw
 from ingest.feeds import Feed
 from ingest.staging import Limits, StagedLoad, changed_files, stage
@@ -23,7 +25,6 @@ from ingest.versions import FileVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 EVENTS = Feed("driver_events", ("events/**",), ("batch_meta.json",), "skip", ("event_id",))
 COMPANIES = Feed("companies", ("companies*",), (), "load", ("company_id",))
@@ -576,6 +577,63 @@ def test_a_file_that_is_modified_while_it_is_read_counts_as_young(pipeline: Pipe
     assert (version.file_bytes, version.held_back_bytes, version.records) == (7, 5, 1)
     assert version.source_file_id == sha256(b'1\n{"a":')
     assert version.modified_at == listing.files[0].modified_at
+
+
+OLD, NEW = b"".join(b"old %d\n" % n for n in range(99)), b"".join(b"new %d\n" % n for n in range(77))
+
+
+def swap(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "appended to": lambda path: path.write_bytes(OLD + NEW),
+    "replaced": lambda path: path.write_bytes(NEW),
+    "swapped": lambda path: swap(path, lambda new: new.write_bytes(NEW)),
+    "truncated": lambda path: os.truncate(path, 300),
+    "emptied": lambda path: os.truncate(path, 0),
+    "deleted": lambda path: path.unlink(),
+    "made a folder": lambda path: swap(path, Path.mkdir),
+    "made a pipe": lambda path: swap(path, os.mkfifo),
+    "made a link": lambda path: swap(path, lambda new: new.symlink_to("/etc/passwd")),
+}
+
+
+@pytest.mark.parametrize("moment", ["listed", "read"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_changes_after_it_was_listed_is_read_whole_in_the_end(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, change: str, moment: str
+) -> None:
+    monkeypatch.setattr(reading, "_PIECE_BYTES", 100)
+    path = pipeline.folder / "raw/companies.jsonl"
+    pipeline.put("companies.jsonl", OLD)
+    listing = list_raw(pipeline.folder / "raw", (COMPANIES,))
+    changes = iter([CHANGES[change]])
+    if moment == "listed":
+        next(changes)(path)
+    else:
+
+        def change_once(_file: RawFile, _bytes: int) -> None:
+            next(changes, Path.exists)(path)
+
+        pipeline.on_progress = change_once
+    pipeline.run(raw=listing)
+    rows = list(pipeline.rows)
+    pipeline.run()
+    rows += pipeline.rows
+    is_file = path.is_file() and not path.is_symlink()
+    if is_file:
+        os.utime(path, (0, 0))
+    pipeline.run()
+    rows += pipeline.rows
+    records = [record for _, _, record in rows]
+    assert len(records) == len(set(records)) or change in {"truncated", "emptied", "replaced", "swapped"}
+    lines = {*OLD.split(b"\n"), *NEW.split(b"\n")}
+    torn = [record for record in records if record not in lines]
+    assert len(torn) <= 1 or change == "truncated"
+    if is_file:
+        assert {line for line in path.read_bytes().split(b"\n") if line} <= set(records)
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_what_was_read(pipeline: Pipeline) -> None:

@@ -1,0 +1,44 @@
+"""The rule for timestamps, as SQL, agrees with the contract's as plain Python on whatever text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jinja2
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.integration.worker import PROJECT
+from tests.reference import parse_time, trimmed
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+TWO = st.integers(0, 99).map("{:02}".format)
+NEAR = st.sampled_from(["00", "01", "12", "13", "23", "24", "29", "30", "31", "59", "60"])
+DATE = st.tuples(st.sampled_from(["2024", "2023", "1900", "2000", "0000", "9999", "24", "20240"]), NEAR, NEAR).map(
+    "-".join
+)
+TIME = st.lists(NEAR | TWO, min_size=1, max_size=3).map(":".join)
+FRACTION = st.sampled_from(["", "."]) | st.text("0123456789", min_size=1, max_size=11).map(".{}".format)
+ZONE = st.sampled_from(["", "Z", "z", "+00", "-18", "+18:01", "+1800", "-00:00", "+5:30", "+05:60", " UTC", "+0530x"])
+ISO = st.tuples(DATE, st.sampled_from(["T", " ", "t", "", "  "]), TIME, FRACTION, ZONE).map("".join)
+UNIX = st.tuples(
+    st.sampled_from(["", "-", "+", "0"]),
+    st.sampled_from(["999999999", "1000000000", "9999999999", "10000000000", "1700000000000", "9999999999999", "1e9",
+                     "1.7e12", "1E+13", "17e8", "1700000000.123456789", "0.17e10", "1e309", "1e99999999999", "1_0"]),
+    st.sampled_from(["", ".", ".5", ".0000019", "e0", "e1", "e-1", "L"]),
+).map("".join)  # fmt: skip
+TEXT = ISO | UNIX | st.text("0123456789-:TZ.+eE \u0660\n", max_size=30)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(texts=st.lists(TEXT, min_size=60, max_size=60, unique=True))
+def test_sql_and_python_read_the_same_time_in_every_text(spark: SparkSession, texts: list[str]) -> None:
+    source = (PROJECT / "macros" / "silver" / "parse_timestamp.sql").read_text(encoding="utf-8")
+    sql = jinja2.Template(source).module.parse_timestamp("text")  # type: ignore[attr-defined]
+    given_texts = {number: trimmed(text) for number, text in enumerate(texts)}
+    frame = spark.createDataFrame(list(given_texts.items()), "number int, text string")
+    rows = frame.selectExpr("number", f"unix_micros({sql}) as micros").collect()
+    found = {given_texts[row["number"]]: row["micros"] for row in rows}
+    assert found == {text: parse_time(text) for text in given_texts.values()}
