@@ -44,7 +44,8 @@ class Lake:
 
 
 def has_table(lake: Lake, name: str) -> bool:
-    return (lake.table(name) / "_delta_log").is_dir()
+    """Tell whether the table has a commit: a full disk or a kill may leave a folder without any."""
+    return any((lake.table(name) / "_delta_log").glob("*.json"))
 
 
 def query(lake: Lake, sql: str, **tables: str) -> list[dict[str, Any]]:
@@ -92,7 +93,8 @@ def open_table(lake: Lake, name: str) -> DeltaTable:
 
 def tables_of(lake: Lake) -> list[str]:
     """Give the names of all Delta tables that lie in the lake."""
-    return sorted(f"{log.parent.parent.name}.{log.parent.name}" for log in lake.root.glob("*/*/_delta_log"))
+    names = [f"{log.parent.parent.name}.{log.parent.name}" for log in lake.root.glob("*/*/_delta_log")]
+    return sorted(name for name in names if has_table(lake, name))
 
 
 def column_types(lake: Lake, name: str) -> dict[str, str]:

@@ -106,7 +106,8 @@ class Deployment:
         """Verify the lake, and hold its tables to what the raw files should have become."""
         assert self.run("-m", "ingest", "verify", "--raw", str(self.raw)) == 0
         for table, wanted in run([records_of_bronze(self.lake)]).items():
-            assert difference(read_table(self.lake, table), wanted) == [], table
+            if (self.lake / "silver").exists():
+                assert difference(read_table(self.lake, table), wanted) == [], table
 
     def loaded_at(self, load_id: int) -> datetime:
         rows = read_table(self.lake, "bronze.source_files")
@@ -174,15 +175,18 @@ SMALL_DISK = """
 """
 
 
+FULL_DISKS = [("load", 100_000), ("load", 20_000), ("build", 700_000), ("build", 1_500_000)]
+
+
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="a small disk needs a mount of one's own")
-@pytest.mark.parametrize("free", [20_000, 120_000, 400_000] if TORTURE else [120_000])
-def test_a_full_disk_is_said_in_a_sentence_and_costs_nothing(deployment: Deployment, free: int) -> None:
+@pytest.mark.parametrize(("command", "free"), FULL_DISKS if TORTURE else FULL_DISKS[:1])
+def test_a_full_disk_is_said_in_a_sentence_and_costs_nothing(deployment: Deployment, command: str, free: int) -> None:
     disk = deployment.folder / "disk"
     disk.mkdir()
-    build = [sys.executable, "-m", "ingest", "build", "--settle", "0", "--", *BUILD[1:]]
+    ingest = [sys.executable, "-m", "ingest", command, "--settle", "0"]
     own_mounts = [str(shutil.which("unshare")), "--user", "--map-root-user", "--mount"]
     result = subprocess.run(
-        [*own_mounts, "bash", "-c", SMALL_DISK, "bash", *build],
+        [*own_mounts, "bash", "-c", SMALL_DISK, "bash", *ingest, *(["--", *BUILD[1:]] if command == "build" else [])],
         cwd=PROJECT,
         env=os.environ
         | deployment.environment
@@ -193,7 +197,7 @@ def test_a_full_disk_is_said_in_a_sentence_and_costs_nothing(deployment: Deploym
     )
     sys.stdout.write(result.stdout)
     assert result.returncode == 0, result.stderr
-    assert "exit 2" in result.stdout or "exit 1" in result.stdout
+    assert ("exit 2" if command == "load" else "exit 1") in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
     assert "No space left on device" in result.stdout + result.stderr
     deployment.check()
