@@ -16,7 +16,9 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, IngestError):
         return str(error)
     is_sparks = type(error).__module__.partition(".")[0] in {"py4j", "pyspark"}
-    if isinstance(error, ConnectionError) or (is_sparks and "Java" in str(error) and not _java_cause(error)):
+    if isinstance(error, ConnectionRefusedError | ConnectionResetError) or (
+        is_sparks and "Java" in str(error) and not _java_cause(error)
+    ):
         cause = "Spark's Java process has ended, perhaps for want of memory (SPARK_DRIVER_MEMORY sets its heap)"
     elif isinstance(error, OSError):
         cause = str(error)

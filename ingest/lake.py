@@ -48,6 +48,12 @@ def has_table(lake: Lake, name: str) -> bool:
     return any((lake.table(name) / "_delta_log").glob("*.json"))
 
 
+def is_lake(lake: Lake) -> bool:
+    """Tell whether a load or a build was here: their locks, or what a copy of a lake at least has."""
+    is_marked = any((lake.root / name).exists() for name in (INGEST_LOCK, BUILD_LOCK))
+    return is_marked or has_table(lake, "bronze.source_files")
+
+
 def query(lake: Lake, sql: str, **tables: str) -> list[dict[str, Any]]:
     """Answer a query over tables of the lake, each named `schema.table` and known to the SQL by its keyword.
 
@@ -118,15 +124,17 @@ def only_builder(lake: Lake) -> None:
 
     Raises IngestError as only_writer does.
     """
-    if lake.root not in _builders:
-        _builders[lake.root] = hold(lake, BUILD_LOCK, "is running dbt on this lake")
+    path = lake.root / BUILD_LOCK
+    held = _builders.get(lake.root.resolve())
+    if held is None or not path.exists() or not os.path.samestat(os.fstat(held.fileno()), path.stat()):
+        _builders[lake.root.resolve()] = hold(lake, BUILD_LOCK, "is running dbt on this lake")
 
 
 def hold(lake: Lake, name: str, doing: str) -> TextIO:
     """Take a lock of the lake, which lasts until the file is closed or the process ends."""
     try:
         _make(lake)
-        lock = (lake.root / name).open("a+", encoding="ascii")
+        lock = (lake.root / name).open("a+", encoding="ascii", errors="replace")
     except OSError as error:
         message = f"{lake.root}: the lake cannot be written ({error.strerror}); name another with --lake or LAKE_ROOT."
         raise IngestError(message) from error
@@ -145,8 +153,7 @@ def hold(lake: Lake, name: str, doing: str) -> TextIO:
 def _make(lake: Lake) -> None:
     """Make the lake's folder, for its owner only, unless it is there; refuse a folder of other things."""
     lake.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    entries = {path.name for path in lake.root.iterdir()} - {"lost+found"}
-    if entries and not entries & {INGEST_LOCK, BUILD_LOCK, "bronze", "manifests", "metastore"}:
+    if not is_lake(lake) and {path.name for path in lake.root.iterdir()} - {"lost+found"}:
         message = f"{lake.root}: this folder holds other things than a lake; name an empty one, or none that exists."
         raise IngestError(message)
 

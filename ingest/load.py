@@ -73,6 +73,11 @@ def run_load(settings: Settings, report: Report, start_spark: Callable[[], Spark
     """
     feeds = settings.feeds
     lake = settings.lake
+    if settings.raw.resolve().is_relative_to(lake.root.resolve()):
+        message = (
+            f"{settings.raw}: the raw files must not lie in the lake, {lake.root}; name another folder with --raw."
+        )
+        raise IngestError(message)
     listing = list_raw(settings.raw, feeds)
     with only_writer(lake):
         check_bronze(lake, feeds)

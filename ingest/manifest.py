@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ingest.errors import IngestError
 from ingest.lake import has_table, query
 from ingest.versions import FileVersion
 
@@ -56,16 +57,24 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return Manifest(
-        load_id=content["load_id"],
-        loaded_at=datetime.fromisoformat(content["loaded_at"]),
-        versions=tuple(_version(file) for file in content["files"]),
-        defective_records=tuple(file["defective_records"] for file in content["files"] if "defective_records" in file),
-        bundles={feed: tuple(paths) for feed, paths in content.get("bundles", {}).items()},
-        ignored=tuple((entry["path"], entry["reason"]) for entry in content["ignored"]),
-        unreadable=tuple((entry["path"], entry["reason"]) for entry in content["unreadable"]),
-    )
+    """Read a manifest or a plan. Raises IngestError if it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        defective = [file["defective_records"] for file in content["files"] if "defective_records" in file]
+        if len(defective) not in {0, len(content["files"])}:
+            raise ValueError("defective_records is missing")  # noqa: EM101, TRY003, TRY301 - it becomes a sentence below
+        return Manifest(
+            load_id=content["load_id"],
+            loaded_at=datetime.fromisoformat(content["loaded_at"]),
+            versions=tuple(_version(file) for file in content["files"]),
+            defective_records=tuple(defective),
+            bundles={feed: tuple(paths) for feed, paths in content.get("bundles", {}).items()},
+            ignored=tuple((entry["path"], entry["reason"]) for entry in content["ignored"]),
+            unreadable=tuple((entry["path"], entry["reason"]) for entry in content["unreadable"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        message = f"{path}: this manifest is damaged ({error}). Nothing was changed: restore it from a backup."
+        raise IngestError(message) from error
 
 
 def known_versions(lake: Lake) -> list[FileVersion]:
@@ -87,7 +96,7 @@ def complete_version(lake: Lake, version: FileVersion) -> FileVersion | None:
 def _versions(path: Path) -> dict[str, FileVersion]:
     try:
         return {version.source_file: version for version in read_manifest(path).versions}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, IngestError):
         return {}
 
 

@@ -48,7 +48,7 @@ class LineReader:
         self._read_hash = self._hash.copy()
         self._line = bytearray()
         self._dropped_bytes = 0
-        self._dropped_ink = False
+        self._dropped_ink = self._ends_in_cr = False
 
     @property
     def lines(self) -> int:
@@ -172,6 +172,7 @@ class LineReader:
     def _hold(self, part: bytes) -> None:
         """Keep a part of the line that has no end yet, or count it if the line is too long already."""
         self._line += part
+        self._ends_in_cr = part.endswith(b"\r") if part else self._ends_in_cr
         if self._dropped_bytes or len(self._line) > max(self._max_record_bytes, LONG_RECORD_BYTES) + 1:
             dropped = self._line[LONG_RECORD_BYTES:]
             self._dropped_bytes += len(dropped)
@@ -184,7 +185,9 @@ class LineReader:
         if self._dropped_bytes:
             end = block.index(b"\n")
             self._hold(block[:end])
-            self.other_bytes += 1
+            self._dropped_bytes -= self._ends_in_cr
+            self.other_bytes += 1 + self._ends_in_cr
+            self.cr_bytes += self._ends_in_cr
             self._stage_lines([bytes(self._line)])
             block = block[end + 1 :]
             if not block:
@@ -236,7 +239,7 @@ class LineReader:
 
     def _forget_line(self) -> None:
         self._line.clear()
-        self._dropped_bytes, self._dropped_ink = 0, False
+        self._dropped_bytes, self._dropped_ink, self._ends_in_cr = 0, False, False
 
 
 class DocumentReader:

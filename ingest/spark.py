@@ -38,7 +38,12 @@ def start_spark(project: Path, lake: Lake, *, with_metastore: bool) -> SparkSess
     builder = SparkSession.builder.config("spark.sql.catalogImplementation", "hive" if with_metastore else "in-memory")
     for key, value in settings.items():
         builder.config(key, value)
-    return builder.getOrCreate()
+    # Java's files, its scratch in /tmp among them, are for those who may read the lake.
+    mask = os.umask(~lake.root.stat().st_mode & 0o077)
+    try:
+        return builder.getOrCreate()
+    finally:
+        os.umask(mask)
 
 
 def read_profile(project: Path, lake: Lake, target: str | None = None) -> dict[str, Any]:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-from dataclasses import dataclass, field
+import zlib
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from ingest.documents import NotJsonError, document_spans
 from ingest.errors import IngestError
-from ingest.lake import has_table, open_table, query, query_batches, tables_of
-from ingest.manifest import SOURCE_FILES, Manifest, known_versions, read_manifest
+from ingest.lake import column_types, has_table, is_lake, open_table, query, query_batches, tables_of
+from ingest.manifest import MANIFEST_ONLY, SOURCE_FILES, Manifest, known_versions, read_manifest
 from ingest.reading import BYTE_ORDER_MARK
 from ingest.records import LONG_RECORD_BYTES
+from ingest.versions import FileVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from ingest.discovery import Listing
     from ingest.feeds import Feed
     from ingest.lake import Lake
-    from ingest.versions import FileVersion
 
 _WINDOW_BYTES = 64 << 20
 _WINDOW_FILES = 1_000
@@ -51,19 +52,24 @@ class Checked:
 def violations_of(lake: Lake, feeds: Sequence[Feed], listing: Listing | None, checked: Checked) -> Iterator[str]:
     """Yield a sentence for each violation, in the order of loads, files and lines.
 
-    `listing` has the raw files, if bronze is to be held to them too. A load that is not finished is none of its
-    business: the next run of ingest finishes it.
+    `listing` has the raw files, if bronze is to be held to them too. A load that is not finished, or ends
+    meanwhile, is none of its business. Raises IngestError if there is no lake.
     """
+    if not is_lake(lake):
+        message = f"{lake.root}: there is no lake in this place; name one with --lake or LAKE_ROOT."
+        raise IngestError(message)
     try:
         for table in tables_of(lake):
             open_table(lake, table)
             checked.add("tables")
         manifests: dict[int, Manifest] = {}
         yield from _check_manifests(lake, manifests)
+        for feed in feeds:
+            yield from _check_feed(lake, feed, manifests, checked)
         for manifest in manifests.values():
             checked.add("loads")
-            yield from _check_load(lake, feeds, manifest, checked)
-        yield from _check_strangers(lake, feeds, manifests)
+            checked.add("file versions", len(manifest.versions))
+            checked.add("bytes", sum(version.bytes for version in manifest.versions))
         for table, outcomes in OUTCOMES.items():
             yield from _check_outcomes(lake, table, outcomes, checked)
         if listing is not None:
@@ -74,28 +80,30 @@ def violations_of(lake: Lake, feeds: Sequence[Feed], listing: Listing | None, ch
 
 def _check_manifests(lake: Lake, manifests: dict[int, Manifest]) -> Iterator[str]:
     """Hold bronze.source_files to the JSON manifests, row by row; fills `manifests` by load, in order."""
-    for path in sorted((lake.root / "manifests").glob("*.json")):
-        try:
-            manifest = read_manifest(path)
-        except (ValueError, KeyError, TypeError) as error:
-            yield f"{path}: this manifest cannot be read ({error})."
-            continue
-        if manifest.load_id:
-            manifests[manifest.load_id] = manifest
     loads: dict[int, dict[str, list[FileVersion]]] = {}
     for version in known_versions(lake):
         loads.setdefault(version.load_id, {}).setdefault(version.source_file, []).append(version)
-    unfinished = _unfinished_load(lake)
-    if unfinished not in loads:
-        manifests.pop(unfinished, None)
+    for path in sorted((lake.root / "manifests").glob("*.json")):
+        try:
+            manifest = read_manifest(path)
+        except IngestError as error:
+            yield str(error)
+            continue
+        if manifest.load_id in loads or (manifest.load_id and not _is_in_flight(lake, manifest.load_id)):
+            manifests[manifest.load_id] = manifest
     for load_id, manifest in manifests.items():
         yield from _check_rows(manifest, loads.get(load_id, {}))
     for load_id in sorted(loads.keys() - manifests.keys()):
-        yield f"{SOURCE_FILES} has load {load_id}, of which there is no file in {lake.root / 'manifests'}."
+        yield f"{SOURCE_FILES} has load {load_id}, of which there is no sound file in {lake.root / 'manifests'}."
 
 
-def _unfinished_load(lake: Lake) -> int:
-    return read_manifest(lake.plan).load_id if lake.plan.exists() else 0
+def _is_in_flight(lake: Lake, load_id: int) -> bool:
+    """Tell whether a load is not finished, or was not when its table was read."""
+    try:
+        is_planned = read_manifest(lake.plan).load_id == load_id
+    except FileNotFoundError:
+        is_planned = False
+    return is_planned or any(version.load_id == load_id for version in known_versions(lake))
 
 
 def _check_rows(manifest: Manifest, rows: dict[str, list[FileVersion]]) -> Iterator[str]:
@@ -109,8 +117,8 @@ def _check_rows(manifest: Manifest, rows: dict[str, list[FileVersion]]) -> Itera
 
 
 def _is_same(row: FileVersion, version: FileVersion) -> bool:
-    names = ("feed", "source_file_id", "status", "reason", "bytes", "lines", "blank_lines", "records", "first_line")
-    return all(getattr(row, name) == getattr(version, name) for name in (*names, "file_bytes", "content_id"))
+    names = [field.name for field in fields(FileVersion) if field.name not in MANIFEST_ONLY]
+    return all(getattr(row, name) == getattr(version, name) for name in names)
 
 
 # Bronze
@@ -126,18 +134,23 @@ class _Tally:
         self.line = version.first_line - 1
         self.absent: int | None = None
         self.suspect: int | None = None
+        self.is_told = False
 
     def add(self, row: dict[str, Any], keys: Sequence[str]) -> Iterator[str]:
-        line, version = row["_source_line"], self.version
+        line, version = row["_source_line"] or 0, self.version
         place = f"{version.source_file}, line {line}, load {version.load_id}"
-        if line == self.line:
-            yield f"{place}: this record is in bronze.{version.feed} twice."
+        wrong = None
+        if self.records and line == self.line:
+            wrong = f"this record is in bronze.{version.feed} twice"
         elif not version.first_line <= line < version.first_line + version.lines:
-            yield f"{place}: bronze.{version.feed} has this record, but the load did not read that line."
+            wrong = f"bronze.{version.feed} has this record, but the load did not read that line"
         elif (row["_source_file_id"], row["_loaded_at"]) != (version.source_file_id, version.loaded_at):
-            yield f"{place}: its _source_file_id or _loaded_at is not that of the load."
+            wrong = "its _source_file_id or _loaded_at is not that of the load"
         elif line > self.line + 1 and self.absent is None:
             self.absent = self.line + 1
+        if wrong:
+            self.is_told = True
+            yield f"{place}: {wrong}."
         self.line = line
         text = record_bytes(row)
         self.records += 1
@@ -157,11 +170,15 @@ class _Tally:
                 f"{version.source_file}, line {absent}{' or later' if version.blank_lines else ''}, load "
                 f"{version.load_id}: {table} has {self.records:,} of {version.records:,} records of this file."
             )
-        elif self.records > version.records or self.line >= version.first_line + version.lines:
+        elif self.records > version.records and not self.is_told:
+            yield f"{place}: {table} has {self.records:,} records of this file, but {version.records:,} were read."
+        elif self.is_told:
             return
         elif version.records_id not in (None, self.hash.hexdigest()):
             where = f"line {self.suspect}" if self.suspect else "one of its lines, which --raw would tell"
             yield f"{place}, {where}: the text in {table} is not what was read."
+        elif self.suspect:
+            yield f"{place}, line {self.suspect}: the columns in {table} do not say what its _raw says."
         elif version.records_id and version.bytes != self.bytes + version.cut_bytes + version.other_bytes:
             yield f"{place}: {version.bytes:,} bytes were read, but records and what is around them have not as many."
         elif self.defects != self.defective:
@@ -169,54 +186,58 @@ class _Tally:
 
 
 def record_bytes(row: dict[str, Any]) -> bytes:
-    """Give the bytes of a bronze row's record."""
+    """Give the bytes of a bronze row's record; a row without a text, which is damaged, has none."""
     raw_bytes: bytes | None = row["_raw_bytes"]
-    return row["_raw"].encode() if raw_bytes is None else raw_bytes
+    return (row["_raw"] or "").encode() if raw_bytes is None else raw_bytes
 
 
 def _contradicts_itself(row: dict[str, Any], keys: Sequence[str]) -> bool:
-    """Tell whether a column with a JSON string does not say what the record's text says."""
+    """Tell whether a column with a JSON string does not say what the record's text says.
+
+    A key that was not declared yet when the record came is in `_unknown_keys`, and its column is NULL.
+    """
     if row["_defect"] is not None:
         return False
     try:
-        values = json.loads(row["_raw"])
+        values = json.loads(row["_raw"] or "")
     except (ValueError, RecursionError):
         return True
-    texts = {key: values.get(key) for key in keys}
+    if not isinstance(values, dict):
+        return True
+    texts = {key: values.get(key) for key in keys if key not in (row["_unknown_keys"] or ())}
     return any(isinstance(text, str) and text.isascii() and text != row[key] for key, text in texts.items())
 
 
-def _check_load(lake: Lake, feeds: Sequence[Feed], manifest: Manifest, checked: Checked) -> Iterator[str]:
-    for feed in feeds:
+def _check_feed(lake: Lake, feed: Feed, manifests: dict[int, Manifest], checked: Checked) -> Iterator[str]:
+    """Hold a feed's table to the manifests, load by load."""
+    table = f"bronze.{feed.name}"
+    is_there = has_table(lake, table)
+    keys = [key for key in feed.keys if key in column_types(lake, table)] if is_there else []
+    columns = "".join(f'"{key}", ' for key in keys)
+    for load_id, manifest in manifests.items():
         tallies = {
             version.source_file: _Tally(version, defective)
             for version, defective in zip(manifest.versions, manifest.defective_records, strict=True)
             if version.feed == feed.name and version.records
         }
-        table = f"bronze.{feed.name}"
-        if tallies and not has_table(lake, table):
-            yield f"{table} is not there, but load {manifest.load_id} has records in it."
-            continue
-        columns = ", ".join(f'"{key}"' for key in feed.keys if tallies and key in _columns(lake, table))
+        if tallies and not is_there:
+            yield f"{table} is not there, but load {load_id} has records in it."
+            return
         for condition in _windows([tally.version for tally in tallies.values()]):
             sql = (
-                f"select {columns}, _raw, _raw_bytes, _defect, _source_file, _source_line, _source_file_id, _loaded_at"  # noqa: S608
-                f" from t where _load_id = {manifest.load_id} and {condition} order by _source_file, _source_line"
+                f"select {columns}_raw, _raw_bytes, _defect, _unknown_keys, _source_file, _source_line,"  # noqa: S608
+                f" _source_file_id, _loaded_at from t where _load_id = {load_id} and {condition}"
+                " order by _source_file, _source_line"
             )
             for rows in query_batches(lake, sql, t=table):
                 for row in rows:
                     if row["_source_file"] in tallies:
-                        keys = [key for key in feed.keys if key in row]
                         yield from tallies[row["_source_file"]].add(row, keys)
         for tally in tallies.values():
             yield from tally.verdict()
             checked.add("records", tally.records)
-            checked.add("bytes", tally.version.bytes)
-    checked.add("file versions", len(manifest.versions))
-
-
-def _columns(lake: Lake, table: str) -> set[str]:
-    return {column.name for column in open_table(lake, table).schema().fields}
+    if is_there:
+        yield from _check_strangers(lake, feed, manifests)
 
 
 def _windows(versions: Iterable[FileVersion]) -> Iterator[str]:
@@ -245,25 +266,22 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _check_strangers(lake: Lake, feeds: Sequence[Feed], manifests: dict[int, Manifest]) -> Iterator[str]:
+def _check_strangers(lake: Lake, feed: Feed, manifests: dict[int, Manifest]) -> Iterator[str]:
     """Find records of loads, or of files in a load, that no manifest knows."""
-    unfinished = _unfinished_load(lake)
     known = {
-        (version.feed, load_id, version.source_file)
+        (load_id, version.source_file)
         for load_id, manifest in manifests.items()
         for version in manifest.versions
-        if version.records
+        if version.feed == feed.name and version.records
     }
-    for feed in feeds:
-        if not has_table(lake, f"bronze.{feed.name}"):
-            continue
-        sql = "select _load_id, _source_file, min(_source_line) as line from t group by 1, 2 order by 1, 2"
-        for row in query(lake, sql, t=f"bronze.{feed.name}"):
-            if row["_load_id"] != unfinished and (feed.name, row["_load_id"], row["_source_file"]) not in known:
-                yield (
-                    f"{row['_source_file']}, line {row['line']}, load {row['_load_id']}: bronze.{feed.name} has this "
-                    "record, but no manifest says that the load read it."
-                )
+    sql = "select _load_id, _source_file, min(_source_line) as line from t group by 1, 2 order by 1, 2"
+    for row in query(lake, sql, t=f"bronze.{feed.name}"):
+        load_id, name = row["_load_id"], row["_source_file"]
+        if (load_id, name) not in known and (load_id in manifests or not _is_in_flight(lake, load_id)):
+            yield (
+                f"{name}, line {row['line']}, load {load_id}: bronze.{feed.name} has this record, but no manifest "
+                "says that the load read it."
+            )
 
 
 # Silver and gold
@@ -271,7 +289,7 @@ def _check_strangers(lake: Lake, feeds: Sequence[Feed], manifests: dict[int, Man
 
 def _check_outcomes(lake: Lake, table: str, outcomes: Sequence[str], checked: Checked) -> Iterator[str]:
     """Find records of a table that are not once in what is made of it, up to the load that was built."""
-    if not all(has_table(lake, name) for name in (table, *outcomes, "audit.pipeline_steps")):
+    if not has_table(lake, "audit.pipeline_steps"):
         return
     built = {
         row["step"].rpartition(".")[2]: row["load_id"]
@@ -280,6 +298,10 @@ def _check_outcomes(lake: Lake, table: str, outcomes: Sequence[str], checked: Ch
     }  # fmt: skip
     names = [name.partition(".")[2] for name in (table, *outcomes)]
     up_to = min(built.get(name) or 0 for name in (names[1:] if table.startswith("bronze.") else names))
+    lost = [name for name in (table, *outcomes) if up_to and not has_table(lake, name)]
+    if lost or not up_to:
+        yield from (f"{name} is not there, but was built up to load {up_to}." for name in lost)
+        return
     tables = {f"o{number}": name for number, name in enumerate(outcomes)}
     found = " union all ".join(f"select {_IDENTITY} from {alias} where _load_id <= {up_to}" for alias in tables)  # noqa: S608
     sql = f"""
@@ -296,7 +318,7 @@ def _check_outcomes(lake: Lake, table: str, outcomes: Sequence[str], checked: Ch
             yield f"{place}: this record of {table} is {row['times'] or 0} times in {made}, not once."
         else:
             yield f"{place}: {made} have this record, but {table} has not."
-    checked.add(f"loads built from {table}", up_to)
+    checked.add(f"loads of {table} built", up_to)
 
 
 # Raw files
@@ -319,7 +341,12 @@ def _check_raw_files(lake: Lake, listing: Listing, manifests: dict[int, Manifest
             checked.add("raw files changed since")
         elif all(version.status in _READ for version in chain):
             checked.add("raw files compared")
-            yield from _check_raw_file(lake, file.path, chain)
+            try:
+                yield from _check_raw_file(lake, file.path, chain)
+            except (OSError, EOFError, zlib.error) as error:
+                yield f"{file.name}: this raw file cannot be read any more ({error})."
+        else:
+            checked.add("raw files that were failed or repeats")
     checked.add("raw files gone", len(chains))
 
 
@@ -330,8 +357,11 @@ def _check_raw_file(lake: Lake, path: bytes, chain: Sequence[FileVersion]) -> It
         f"select _load_id, _source_line, _raw, _raw_bytes, _defect from t where _load_id in ({loads})"  # noqa: S608
         f" and _source_file = {_literal(newest.source_file)} order by _source_line, _load_id"
     )
-    rows = (row for rows in query_batches(lake, sql, t=f"bronze.{newest.feed}") for row in rows)
+    table = f"bronze.{newest.feed}"
+    batches = query_batches(lake, sql, t=table) if has_table(lake, table) else iter(())
+    rows = (row for rows in batches for row in rows)
     row = next(rows, None)
+    open_line = newest.first_line + newest.lines - 1 if newest.open_line_at is not None else None
     for line, record in _raw_records(path, is_document=newest.layout == "document"):
         if line >= newest.first_line + newest.lines:
             break
@@ -339,6 +369,8 @@ def _check_raw_file(lake: Lake, path: bytes, chain: Sequence[FileVersion]) -> It
         while row is not None and row["_source_line"] <= line:
             kept, row = row, next(rows, None)
         wanted = record[:LONG_RECORD_BYTES] if kept and kept["_defect"] == "too_long" else record
+        if line == open_line and newest.open_line_at is not None:
+            wanted = wanted[: newest.read_to - newest.open_line_at]
         if kept is None or kept["_source_line"] != line or record_bytes(kept) != wanted:
             found = "another text for" if kept and kept["_source_line"] == line else "nothing of"
             yield f"{newest.source_file}, line {line}: bronze.{newest.feed} has {found} this line of the raw file."
@@ -358,7 +390,7 @@ def _raw_records(path: bytes, *, is_document: bool) -> Iterator[tuple[int, bytes
                     (number, content[slice(*span)]) for number, span in enumerate(document_spans(content, 0), 1)
                 ]
             except NotJsonError:
-                yield 1, content.removesuffix(b"\n").removesuffix(b"\r")
+                yield 1, content.removesuffix(b"\n").removesuffix(b"\r") if content.endswith(b"\n") else content
             return
         for number, line in enumerate(text, 1):
             record = line.removesuffix(b"\n").removesuffix(b"\r") if line.endswith(b"\n") else line

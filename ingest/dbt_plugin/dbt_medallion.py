@@ -16,7 +16,7 @@ from ingest.errors import IngestError, explain
 from ingest.lake import BUILD_LOCK, Lake, only_builder, open_table, tables_of
 
 NEEDS_SPARK = {"build", "run", "test", "seed", "retry", "show", "compile", "generate", "freshness", "run-operation"}
-_locks: dict[Path, object] = {}  # held until the process ends
+_java_locks: dict[int, object] = {}  # held until the process ends
 
 
 class Door(dbtPlugin):
@@ -45,8 +45,8 @@ def enter(project: Path, target: str | None) -> None:
     for name in tables_of(lake):
         open_table(lake, name)
     session = start_spark(project, lake, with_metastore=True)
-    if lake.root not in _locks:
-        _locks[lake.root] = lock_in_java(session, lake.root / BUILD_LOCK)
+    if (inode := (lake.root / BUILD_LOCK).stat().st_ino) not in _java_locks:
+        _java_locks[inode] = lock_in_java(session, lake.root / BUILD_LOCK)
     check_metastore(session, lake)
     forget_lost_tables(session, lake)
 

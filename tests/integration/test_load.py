@@ -140,19 +140,39 @@ def test_a_load_that_was_killed_is_finished_by_the_next_run(
     ]
 
 
-def test_a_load_whose_rows_did_not_arrive_is_not_committed(
-    raw: Path, lake: Path, load: Callable[..., Any], spark: SparkSession
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "delete from {} where event_id = '1'",
+        "insert into {} table {}",
+        "update {} set _raw = concat(_raw, ' ') where event_id = '1'",
+        "update {} set _loaded_at = _loaded_at - interval 1 second",
+        "update {} set _source_file_id = '0'",
+    ],
+)
+def test_a_load_whose_rows_are_not_those_of_its_plan_is_not_committed(
+    raw: Path,
+    lake: Path,
+    load: Callable[..., Any],
+    spark: SparkSession,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
 ) -> None:
-    (raw / "events" / "a.jsonl").write_bytes(events("1"))
-    (
-        spark.createDataFrame([("x",)], "event_id string")
-        .write.format("delta")
-        .option("txnAppId", "bronze.driver_events")
-        .option("txnVersion", 1)
-        .save(str(lake / "bronze" / "driver_events"))
-    )
-    with pytest.raises(Exception, match=r"_load_id|0 of 1 records"):
-        load()
+    """Delta skips the append that was made, so that only the comparison stands between it and the commit."""
+    (raw / "events" / "a.jsonl").write_bytes(events("1", "2"))
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bronze, "defective_records", die)
+        with pytest.raises(KeyboardInterrupt):
+            load()
+    table = f"delta.`{lake}/bronze/driver_events`"
+    spark.sql(damage.format(table, table))
+    for _ in range(2):
+        with pytest.raises(IngestError, match=r"were staged for load 1: the load is not committed"):
+            load()
     assert not (lake / "bronze" / "source_files").exists()
 
 

@@ -69,6 +69,7 @@ def refused(lake: Path, *command: str, folder: Path = PROJECT, **environment: st
         (["--lake", "{tmp}/file/lake"], "file/lake: the lake cannot be written (Not a directory)"),
         (["--lake", "{tmp}/things"], "things: this folder holds other things than a lake"),
         (["verify", "--lake", "{tmp}/nowhere"], "nowhere: there is no lake in this place"),
+        (["--lake", "{tmp}", "--raw", "{tmp}/raw"], "raw: the raw files must not lie in the lake"),
         (["build", "--lake", "{tmp}/things"], "things: this folder holds other things than a lake"),
     ],
 )
@@ -182,6 +183,7 @@ def test_a_damaged_table_log_is_named_by_every_command(raw: Path, lake: Path, lo
 def test_a_damaged_metastore_is_named_with_the_cure(lake: Path) -> None:
     (lake / "metastore").mkdir(parents=True)
     (lake / "metastore" / "service.properties").write_bytes(b"#")
+    (lake / "build.lock").touch()
     said = refused(lake, "dbt", "run")
     assert "the metastore is damaged" in said
     assert "delete this folder" in said
@@ -192,6 +194,9 @@ def test_a_table_of_another_project_is_not_written(
 ) -> None:
     (raw / "events" / "a.jsonl").write_bytes(b"{}\n")
     spark.range(3).write.format("delta").save(f"{lake}/bronze/driver_events")
+    with pytest.raises(IngestError, match="holds other things than a lake"):
+        load()
+    (lake / "ingest.lock").touch()
     before = contents(lake)
     with pytest.raises(IngestError, match="no table of this pipeline"):
         load()

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 EVENT = b'{"event_id":"%d","driver_id":"d","payload":{"km":1},"x":"undeclared"}\r\n'
 
+ADD_A_ROW_TO_THE_BLANK_LINE = """
+    insert into {events} (_raw, _source_file, _source_file_id, _source_line, _load_id, _loaded_at)
+    select _raw, _source_file, _source_file_id, 4, _load_id, _loaded_at from {events} where event_id = '3'
+"""
+
 
 @pytest.fixture(scope="module")
 def two_loads(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Path:
@@ -73,6 +78,13 @@ def test_a_sound_lake_has_no_violation(two_loads: Path) -> None:
         ("update {events} set _source_file = 'events/x' where event_id = '6'", "line 6, load 2: .* 1 of 2 records"),
         ("update {events} set _load_id = 8 where event_id = '6'", "events/a.jsonl, line 6, load 2: .* 1 of 2 records"),
         ("insert into {events} (_raw, _source_file, _load_id) values ('{{}}', 'x', 8)", "x, .* load 8: .* no manifest"),
+        ("update {events} set event_id = '9' where event_id = '6'", "load 2, line 6: the columns .* do not say what"),
+        ("update {events} set _raw = '[]' where event_id = '6'", "load 2, line 6: the text"),
+        ("update {events} set _raw = null where event_id = '6'", "load 2, line 6: the text"),
+        ("update {events} set _source_line = null where event_id = '6'", "line 0, load 2: .* did not read that line"),
+        (ADD_A_ROW_TO_THE_BLANK_LINE,
+         "a.jsonl, load 1: .* has 5 records of this file, but 4 were read"),
+        ("update {files} set _loaded_at = _loaded_at + interval 1 day", "a row that differs"),
         ("delete from {files} where _source_file = 'events/b.json'", "events/b.json: .* 0 rows for its manifest"),
         ("insert into {files} table {files}", "companies.jsonl: .* has 2 rows for its manifest"),
         ("update {files} set records = 9 where _load_id = 2", "events/a.jsonl: .* a row that differs"),
@@ -100,15 +112,35 @@ def test_lost_and_broken_manifests_and_tables_are_named(loaded: Path) -> None:
     newest = max((loaded / "manifests").iterdir())
     text = newest.read_text(encoding="utf-8")
     newest.write_text(text[:-9], encoding="utf-8")
-    assert f"{newest}: this manifest cannot be read" in violations(loaded)[0]
+    assert f"{newest}: this manifest is damaged" in violations(loaded)[0]
     newest.unlink()
-    assert "has load 2, of which there is no file" in violations(loaded)[0]
+    assert "has load 2, of which there is no sound file" in violations(loaded)[0]
     newest.write_text(text, encoding="utf-8")
     parquet = next((loaded / "bronze" / "companies").glob("*.parquet"))
     parquet.unlink()
     assert "bronze.companies cannot be read" in violations(loaded)[0]
     shutil.rmtree(loaded / "bronze" / "companies")
     assert "bronze.companies is not there" in violations(loaded)[0]
+
+
+def test_a_half_line_that_was_read_and_now_waits_again_is_no_violation(
+    raw: Path, lake: Path, spark: SparkSession
+) -> None:
+    (raw / "events" / "empty.jsonl").touch()
+    (raw / "events" / "old.json").write_bytes(b'{"a":1\r')
+    companies = raw / "companies.jsonl"
+    companies.write_bytes(b'{"company_id":"c"}\n{"comp')
+    run_one_load(raw, lake, spark)
+    with companies.open("ab") as file:
+        file.write(b'any_id":')
+    run_one_load(raw, lake, spark, settle_seconds=60)
+    assert violations(lake, "--raw", str(raw)) == []
+
+
+def test_a_folder_that_is_no_lake_is_refused(tmp_path: Path) -> None:
+    result = run_process("python", "-m", "ingest", "verify", "--lake", str(tmp_path))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "there is no lake in this place" in result.stderr
 
 
 def test_a_load_that_is_not_finished_is_no_violation(loaded: Path) -> None:
