@@ -117,6 +117,7 @@ def forget_lost_tables(session: SparkSession, lake: Lake) -> None:
     catalog = jvm_session.sharedState().externalCatalog()
     for schema in catalog.listDatabases().mkString("/").split("/"):
         for table in filter(None, catalog.listTables(schema).mkString("/").split("/")):
-            is_view = catalog.getTable(schema, table).tableType().name() == "VIEW"
-            if not is_view and not has_table(lake, f"{schema}.{table}"):
-                catalog.dropTable(schema, table, True, True)  # noqa: FBT003 - Java: ignore if missing, leave files
+            entry, name = catalog.getTable(schema, table), f"{schema}.{table}"
+            is_table = entry.tableType().name() != "VIEW"
+            if is_table and entry.location().getPath() == str(lake.table(name)) and not has_table(lake, name):
+                catalog.dropTable(schema, table, True, False)  # noqa: FBT003 - Java: ignore if missing, do not purge
