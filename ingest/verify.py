@@ -352,14 +352,7 @@ def _check_raw_files(lake: Lake, listing: Listing, manifests: dict[int, Manifest
 
 def _check_raw_file(lake: Lake, path: bytes, chain: Sequence[FileVersion]) -> Iterator[str]:
     newest = chain[-1]
-    loads = ", ".join(str(version.load_id) for version in chain)
-    sql = (
-        f"select _load_id, _source_line, _raw, _raw_bytes, _defect from t where _load_id in ({loads})"  # noqa: S608
-        f" and _source_file = {_literal(newest.source_file)} order by _source_line, _load_id"
-    )
-    table = f"bronze.{newest.feed}"
-    batches = query_batches(lake, sql, t=table) if has_table(lake, table) else iter(())
-    rows = (row for rows in batches for row in rows)
+    rows = _rows_by_line(lake, chain)
     row = next(rows, None)
     open_line = newest.first_line + newest.lines - 1 if newest.open_line_at is not None else None
     for line, record in _raw_records(path, is_document=newest.layout == "document"):
@@ -375,6 +368,21 @@ def _check_raw_file(lake: Lake, path: bytes, chain: Sequence[FileVersion]) -> It
             found = "another text for" if kept and kept["_source_line"] == line else "nothing of"
             yield f"{newest.source_file}, line {line}: bronze.{newest.feed} has {found} this line of the raw file."
             return
+
+
+def _rows_by_line(lake: Lake, chain: Sequence[FileVersion]) -> Iterator[dict[str, Any]]:
+    """Yield what bronze has of a file, a bounded part at a time; a line that was read again comes twice."""
+    table = f"bronze.{chain[0].feed}"
+    if not has_table(lake, table):
+        return
+    for version in chain:
+        for condition in _windows([version] if version.records else []):
+            sql = (
+                "select _source_line, _raw, _raw_bytes, _defect from t"  # noqa: S608
+                f" where _load_id = {version.load_id} and {condition} order by _source_line"
+            )
+            for rows in query_batches(lake, sql, t=table):
+                yield from rows
 
 
 def _raw_records(path: bytes, *, is_document: bool) -> Iterator[tuple[int, bytes]]:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TORTURE = os.environ.get("TORTURE") == "1"
-KILLS = int(os.environ.get("TORTURE_KILLS", "50" if TORTURE else "2"))
+KILLS = int(os.environ.get("TORTURE_KILLS", "50" if TORTURE else "12"))
 SEED = int(os.environ.get("TORTURE_SEED", "1"))
 BUILD = ("build", "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test")
 
@@ -149,19 +150,31 @@ def test_a_load_and_a_build_killed_at_every_step_end_as_if_undisturbed(deploymen
 
 def test_kills_at_random_moments_lose_and_double_nothing(deployment: Deployment) -> None:
     choose = random.Random(SEED)
-    longest = 60.0
+    load = ("-m", "ingest", "--settle", "0")
+    build = ("-m", "ingest", "build", "--settle", "0", "--", *BUILD[1:])
+    seconds = {command: undisturbed_seconds(deployment, command) for command in (load, build)}
+    kills = 0
     for number in range(KILLS):
-        if number % 5 == 2:
+        command = (load, load, build)[number % 3]
+        if command == load:
             deployment.next_day()
-        process = deployment.start("-m", "ingest", "build", "--settle", "0", "--", *BUILD[1:])
+        process = deployment.start(*command)
         try:
-            process.communicate(timeout=choose.uniform(0.2, longest))
+            process.communicate(timeout=choose.uniform(0.2, seconds[command]))
         except subprocess.TimeoutExpired:
             # Now and then Java is left to end by itself, as it is when Python alone is killed.
             (os.kill if choose.random() < 0.3 else os.killpg)(process.pid, signal.SIGKILL)
             process.communicate()
+            kills += 1
+    sys.stdout.write(f"{kills} of {KILLS} processes were killed before they ended\n")
     assert deployment.build() == 0
     deployment.check()
+
+
+def undisturbed_seconds(deployment: Deployment, command: Sequence[str]) -> float:
+    began = time.monotonic()
+    assert deployment.run(*command) == 0
+    return time.monotonic() - began
 
 
 SMALL_DISK = """

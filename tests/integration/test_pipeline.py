@@ -124,7 +124,7 @@ def test_the_files_of_a_real_producer_are_judged_as_counted_without_spark(tmp_pa
     for day in ("day1", "day2"):
         shutil.copytree(PROJECT / "tests" / "fixtures" / "producer" / day, raw, dirs_exist_ok=True)
         assert worker.load() == 0
-        assert worker.dbt(*BUILD_UNTESTED) == 0
+    assert worker.dbt(*BUILD_UNTESTED) == 0
     tables = snapshot(worker.lake)
     worker.kill()
     expected = json.loads((PROJECT / "tests" / "expected" / "producer.json").read_text(encoding="utf-8"))
