@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from itertools import islice
@@ -57,12 +58,17 @@ def commands() -> None:
       python -m ingest build            load what is new, then run 'dbt build'
       python -m ingest sample           write sample files to load
       python -m ingest status           say what the lake holds
+      python -m ingest trace            tell the whole life of a record
       python -m ingest verify           check that the lake holds every record once
 
-    Exit codes: 0 done; 1 done, but a file failed (its line says why); 2 not done.
+    Exit codes: 0 done; 1 done, but a file failed or there is something to see to (a line says what); 2 not done.
     """
 
 
+raw_option = click.option(
+    "--raw", envvar="RAW_ROOT", type=click.Path(path_type=Path), default=Path("data/raw"),
+    show_default=True, show_envvar=True, help="Folder of the raw files.",
+)  # fmt: skip
 lake_option = click.option(
     "--lake", envvar="LAKE_ROOT", type=click.Path(path_type=Path), default=Path("data/processed/medallion"),
     show_default=True, show_envvar=True, help="Folder of the lake; dbt finds it by the variable.",
@@ -71,8 +77,7 @@ lake_option = click.option(
 
 def load_options(command: Callable[..., None]) -> Callable[..., None]:
     options = [
-        click.option("--raw", envvar="RAW_ROOT", type=click.Path(path_type=Path), default=Path("data/raw"),
-                     show_default=True, show_envvar=True, help="Folder of the raw files."),
+        raw_option,
         lake_option,
         click.option("--settle", type=click.FloatRange(min=0), default=Limits.settle_seconds, show_default=True,
                      metavar="SECONDS", help="Hold back an unfinished last line while its file is younger than this."),
@@ -144,9 +149,49 @@ def sample(*, out: Path, batches: int, events_per_batch: int, companies: int, se
 
 @commands.command()
 @lake_option
-def status(*, lake: Path) -> None:
-    """Say what the lake holds: tables and rows, what was rejected and why."""
-    show_status(Lake(_resolved("lake", lake)), Console(highlight=False))
+@click.option(
+    "--raw", type=click.Path(path_type=Path), metavar="FOLDER", help="Also count the raw files that wait for a load."
+)
+def status(*, lake: Path, raw: Path | None) -> None:
+    """Say what the lake holds, what is waiting, and what needs a person.
+
+    Exit code 1 if something does.
+    """
+    settings = Settings(PROJECT, _resolved("raw", raw or Path()), Lake(_resolved("lake", lake)), Limits())
+    listing = list_raw(settings.raw, settings.feeds) if raw else None
+    needs = show_status(settings.lake, Console(highlight=False), settings.feeds, listing, settings.limits)
+    for sentence in needs:
+        click.echo(f"needs a person: {printable(sentence)}")
+    sys.exit(FAILED if needs else 0)
+
+
+@commands.command()
+@lake_option
+@raw_option
+@click.option("--driver-id", metavar="ID", help="With --event-timestamp: the event of this driver and time.")
+@click.option("--event-timestamp", metavar="TIME", help="In any spelling that silver takes.")
+@click.option("--source-file", metavar="FILE", help="With --line: the record there; as in _source_file.")
+@click.option("--line", type=click.IntRange(min=1), help="Line, or in an array document the number of the element.")
+@click.option("--company-id", metavar="ID", help="All records of this company.")
+@click.option("--event-id", metavar="ID", help="All records with this event_id.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array, for machines.")
+def trace(*, lake: Path, raw: Path, as_json: bool, **question: Any) -> None:
+    """Tell the life of a record: raw line, load, verdict, outcome, company, and the rows of gold it went into.
+
+    Exit code 1 if there is no such record.
+    """
+    from ingest.trace import MOST_RECORDS, Question, print_lives, trace  # a load needs none of it
+
+    lives = trace(Lake(_resolved("lake", lake)), _resolved("raw", raw), Question(**question))
+    if as_json:
+        click.echo(json.dumps(lives, default=str, indent=1))
+    elif lives:
+        print_lives(lives)
+    if len(lives) == MOST_RECORDS:
+        click.echo(f"these are the first {MOST_RECORDS}; there may be more", err=True)
+    if not lives:
+        click.echo("no record of bronze is that one; 'python -m ingest status' says what is loaded", err=True)
+        sys.exit(FAILED)
 
 
 @commands.command()

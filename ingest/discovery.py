@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from ingest.feeds import Feed
 
+_ESCAPED = re.compile(rb"\\\\|\\x[0-9a-f]{2}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Parquet takes no timestamp before 1900 without a setting, and Python none after 9999.
 _FIRST_DAY = datetime(1900, 1, 2, tzinfo=UTC)
@@ -49,6 +51,13 @@ class Listing:
 def encode_name(path: bytes) -> str:
     r"""Turn a path into text, no two into one: a byte that is not UTF-8 becomes `\xNN`, a backslash two."""
     return path.replace(b"\\", b"\\\\").decode("utf-8", errors="backslashreplace")
+
+
+def decode_name(name: str) -> bytes:
+    """Give the path that encode_name has turned into this text."""
+    return _ESCAPED.sub(
+        lambda found: b"\\" if found[0] == b"\\\\" else bytes.fromhex(found[0][2:].decode()), name.encode()
+    )
 
 
 def modification_time(status: os.stat_result) -> datetime:

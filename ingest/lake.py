@@ -78,6 +78,11 @@ def query_batches(lake: Lake, sql: str, **tables: str) -> Iterator[list[dict[str
         raise IngestError(message) from error
 
 
+def literal(text: str) -> str:
+    """Give a text as the literal that a query takes."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def open_table(lake: Lake, name: str) -> DeltaTable:
     """Open the newest version of a table.
 
@@ -148,6 +153,18 @@ def hold(lake: Lake, name: str, doing: str) -> TextIO:
     lock.write(str(os.getpid()))
     lock.flush()
     return lock
+
+
+def is_held(lake: Lake, name: str) -> bool:
+    """Tell whether a process holds this lock of the lake."""
+    try:
+        with (lake.root / name).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
 
 
 def _make(lake: Lake) -> None:

@@ -6,18 +6,16 @@ must be the same. Then every record must have one outcome in silver, and every a
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import zlib
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from ingest.documents import NotJsonError, document_spans
 from ingest.errors import IngestError
-from ingest.lake import column_types, has_table, is_lake, open_table, query, query_batches, tables_of
+from ingest.lake import column_types, has_table, is_lake, literal, open_table, query, query_batches, tables_of
 from ingest.manifest import MANIFEST_ONLY, SOURCE_FILES, Manifest, known_versions, read_manifest
-from ingest.reading import BYTE_ORDER_MARK
+from ingest.raw_records import raw_records, record_bytes
 from ingest.records import LONG_RECORD_BYTES
 from ingest.versions import FileVersion
 
@@ -185,12 +183,6 @@ class _Tally:
             yield f"{place}: {table} has {self.defects} defective records, its manifest {self.defective}."
 
 
-def record_bytes(row: dict[str, Any]) -> bytes:
-    """Give the bytes of a bronze row's record; a row without a text, which is damaged, has none."""
-    raw_bytes: bytes | None = row["_raw_bytes"]
-    return (row["_raw"] or "").encode() if raw_bytes is None else raw_bytes
-
-
 def _contradicts_itself(row: dict[str, Any], keys: Sequence[str]) -> bool:
     """Tell whether a column with a JSON string does not say what the record's text says.
 
@@ -245,7 +237,7 @@ def _windows(versions: Iterable[FileVersion]) -> Iterator[str]:
     first, size, files, last = "", 0, 0, ""
     for version in sorted(versions, key=lambda version: version.source_file):
         if files and (size + version.bytes > _WINDOW_BYTES or files == _WINDOW_FILES):
-            yield f"_source_file between {_literal(first)} and {_literal(last)}"
+            yield f"_source_file between {literal(first)} and {literal(last)}"
             size = files = 0
         if version.bytes > _WINDOW_BYTES:
             step = max(1, version.lines * _WINDOW_BYTES // version.bytes)
@@ -254,16 +246,12 @@ def _windows(versions: Iterable[FileVersion]) -> Iterator[str]:
             for begin, end in zip([None, *starts], [*starts, None], strict=True):
                 above = "" if begin is None else f" and _source_line >= {begin}"
                 below = "" if end is None else f" and _source_line < {end}"
-                yield f"_source_file = {_literal(version.source_file)}{above}{below}"
+                yield f"_source_file = {literal(version.source_file)}{above}{below}"
             continue
         first, last = (first if files else version.source_file), version.source_file
         size, files = size + version.bytes, files + 1
     if files:
-        yield f"_source_file between {_literal(first)} and {_literal(last)}"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+        yield f"_source_file between {literal(first)} and {literal(last)}"
 
 
 def _check_strangers(lake: Lake, feed: Feed, manifests: dict[int, Manifest]) -> Iterator[str]:
@@ -355,7 +343,7 @@ def _check_raw_file(lake: Lake, path: bytes, chain: Sequence[FileVersion]) -> It
     rows = _rows_by_line(lake, chain)
     row = next(rows, None)
     open_line = newest.first_line + newest.lines - 1 if newest.open_line_at is not None else None
-    for line, record in _raw_records(path, is_document=newest.layout == "document"):
+    for line, record in raw_records(path, is_document=newest.layout == "document"):
         if line >= newest.first_line + newest.lines:
             break
         kept = None
@@ -383,25 +371,3 @@ def _rows_by_line(lake: Lake, chain: Sequence[FileVersion]) -> Iterator[dict[str
             )
             for rows in query_batches(lake, sql, t=table):
                 yield from rows
-
-
-def _raw_records(path: bytes, *, is_document: bool) -> Iterator[tuple[int, bytes]]:
-    """Yield the numbered records of a file, read in another way than staging does for lines."""
-    with open(path, "rb") as file:  # noqa: PTH123 - pathlib has no paths of bytes
-        is_gzip = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        text: Any = gzip.GzipFile(fileobj=file) if is_gzip else file
-        if is_document:
-            content = text.read().removeprefix(BYTE_ORDER_MARK)
-            try:
-                yield from [
-                    (number, content[slice(*span)]) for number, span in enumerate(document_spans(content, 0), 1)
-                ]
-            except NotJsonError:
-                yield 1, content.removesuffix(b"\n").removesuffix(b"\r") if content.endswith(b"\n") else content
-            return
-        for number, line in enumerate(text, 1):
-            record = line.removesuffix(b"\n").removesuffix(b"\r") if line.endswith(b"\n") else line
-            record = record.removeprefix(BYTE_ORDER_MARK) if number == 1 else record
-            if record.strip(b" \t\r"):
-                yield number, record

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
@@ -431,6 +431,62 @@ def run(loads: Iterable[Mapping[str, Sequence[Record]]]) -> dict[str, list[Row]]
         "silver.companies": current,
         "silver.rejected_companies": rejected_companies,
         **{f"gold.{table}": rows for table, rows in gold(events, current).items()},
+    }
+
+
+# Audit (section 6)
+
+
+def audits(loads: Iterable[Mapping[str, Sequence[Record]]]) -> dict[str, list[Row]]:
+    """Return the audit tables that say what became of the records; of files, those that have any."""
+    loads = list(loads)
+    tables = run(loads)
+    keys = {"driver_events": EVENT_KEYS, "companies": COMPANY_KEYS}
+    accepted = {"driver_events": "silver.driver_events", "companies": "silver.company_history"}
+    rows = [(feed, bronze(record, keys[feed])) for load in loads for feed in load for record in load[feed]]
+    outcomes: dict[tuple[Any, ...], Row] = {
+        position(row): row for feed in keys for row in tables[accepted[feed]] + tables[f"silver.rejected_{feed}"]
+    }
+    unmatched: dict[str, list[Row]] = defaultdict(list)
+    for event in tables["gold.enriched_driver_events"]:
+        if not event["is_company_matched"]:
+            unmatched[event["company_id"]].append(event)
+    unknown = Counter((feed, key, row["_load_id"]) for feed, row in rows for key in row["_unknown_keys"] or [])
+    files: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
+    for feed, row in rows:
+        files[feed, row["_source_file"], row["_load_id"]].append(outcomes[position(row)])
+    return {
+        "audit.source_file_audit": [audit_of_file(*key, members) for key, members in files.items()],
+        "audit.unmatched_companies": [
+            {"company_id": company, "events": len(events), "distinct_drivers": len({e["driver_id"] for e in events})}
+            for company, events in unmatched.items()
+        ],
+        "audit.unknown_keys": [
+            {"feed": feed, "unknown_key": key, "_load_id": load_id, "records": records}
+            for (feed, key, load_id), records in unknown.items()
+        ],
+    }
+
+
+def position(row: Row) -> tuple[Any, ...]:
+    return tuple(row[key] for key in POSITION)
+
+
+def audit_of_file(feed: str, source_file: str, load_id: int, outcomes: list[Row]) -> Row:
+    reasons = Counter(row.get("reject_reason") for row in outcomes)
+    duplicates = reasons.pop("duplicate", 0) + reasons.pop("unchanged", 0)
+    accepted = reasons.pop(None, 0)
+    return {
+        "feed": feed,
+        "_source_file": source_file,
+        "_load_id": load_id,
+        "records": len(outcomes),
+        "accepted": accepted,
+        "duplicates": duplicates,
+        "rejected": sum(reasons.values()),
+        "conflicting": sum(bool(row.get("is_conflicting")) for row in outcomes),
+        "reject_reasons": [{"reason": str(reason), "records": reasons[reason]} for reason in sorted(map(str, reasons))],
+        "is_reconciled": True,
     }
 
 

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dbt.flags import get_flags
-from dbt.plugins.manager import dbtPlugin
+from dbt.plugins.manager import dbt_hook, dbtPlugin
 from dbt_common.exceptions import DbtRuntimeError
 
+from ingest.describe import describe
 from ingest.errors import IngestError, explain
 from ingest.lake import BUILD_LOCK, Lake, only_builder, open_table, tables_of
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
+    from dbt.plugins.contracts import PluginArtifacts
 
 NEEDS_SPARK = {"build", "run", "test", "seed", "retry", "show", "compile", "generate", "freshness", "run-operation"}
 _java_locks: dict[int, object] = {}  # held until the process ends
@@ -33,6 +39,14 @@ class Door(dbtPlugin):
             if sentence is None:
                 raise
             raise DbtRuntimeError(sentence) from error
+
+    @dbt_hook  # type: ignore[untyped-decorator]
+    def get_manifest_artifacts(self, manifest: Manifest) -> PluginArtifacts:
+        """Let the documentation tell where columns come from and what is rejected; writes nothing itself."""
+        flags = get_flags()  # type: ignore[no-untyped-call]
+        if flags.WHICH == "generate":
+            describe(manifest.nodes, Lake(lake_root(Path(flags.PROJECT_DIR).resolve())))
+        return {}
 
 
 def enter(project: Path, target: str | None) -> None:

@@ -1,4 +1,4 @@
-{# Records what became of every model and seed, in one commit, and closes the run. #}
+{# Records what became of every model and seed, judges what the run left, and closes it. #}
 {% macro end_run(results) -%}
     {%- if execute and is_build() -%}
         {%- set numbers = run_state().complete_up_to -%}
@@ -14,10 +14,18 @@
                 ~ ' when matched then update set * when not matched then insert *'
             ) -%}
         {%- endif -%}
-        {%- set failed = results | map(attribute='status') | map('string') | select('in', ['error', 'fail', 'skipped', 'runtime error']) | list -%}
-        update {{ source('audit', 'pipeline_runs') }}
-        set ended_at = current_timestamp(), status = '{{ 'failed' if failed else 'succeeded' }}'
-        where run_id = '{{ invocation_id }}'
+        {%- set failed = results | selectattr('status', 'in', ['error', 'fail', 'skipped', 'runtime error']) | map(attribute='node.unique_id') | list -%}
+        {%- set breaches = judge_run(numbers) -%}
+        {%- if breaches and var('strict_thresholds') -%}
+            {%- do failed.append(breaches[0]) -%}
+        {%- endif -%}
+        {%- do run_query(
+            'update ' ~ source('audit', 'pipeline_runs') ~ " set ended_at = current_timestamp(), status = '" ~ ('failed' if failed else 'succeeded')
+            ~ "', failed_step = " ~ string_literal(failed | first if failed else none) ~ " where run_id = '" ~ invocation_id ~ "'"
+        ) -%}
+        {%- if breaches and var('strict_thresholds') -%}
+            {%- do exceptions.raise_compiler_error(breaches | join(' ')) -%}
+        {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
 

@@ -6,9 +6,22 @@
         {%- do register_tables() -%}
         {%- if is_build() -%}
             {%- do check_seeds() -%}
+            {%- for name in ['minimum_match_rate', 'maximum_rejected_driver_events', 'maximum_rejected_companies'] -%}
+                {%- do threshold(name) -%}
+            {%- endfor -%}
+            {%- do close_abandoned_runs() -%}
             insert into {{ source('audit', 'pipeline_runs') }} (run_id, command, started_at, up_to_load_id, status)
             values ('{{ invocation_id }}', '{{ flags.WHICH }}', current_timestamp(), {{ newest_load_id() }}, 'running')
         {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# One dbt at a time is let into a lake, so a run that is still open was killed. #}
+{% macro close_abandoned_runs() -%}
+    {%- set runs = source('audit', 'pipeline_runs') -%}
+    {%- if run_query('select 1 from ' ~ runs ~ " where status = 'running' limit 1").rows | length > 0 -%}
+        {%- do run_query('update ' ~ runs ~ " set status = 'abandoned' where status = 'running'") -%}
     {%- endif -%}
 {%- endmacro %}
 

@@ -44,6 +44,8 @@ final as (
             when active_text not in ('true', 'false') then 'invalid_active'
             when created is null and created_text is not null then 'invalid_created_at'
         end as reject_reason,
+        if(_defect is null, array_compact(array(if(company is null, 'company_id', null))), null) as missing_keys,
+        _unknown_keys,
         _raw,
         _source_file,
         _source_line,

@@ -31,7 +31,13 @@ typed as (
 
     select
         *,
-        {{ parse_timestamp('time_text') }} as time
+        {{ parse_timestamp('time_text') }} as time,
+        array_compact(array(
+            if(driver is null, 'driver_id', null),
+            if(time_text is null, 'event_timestamp', null),
+            if(type_text is null, 'event_type', null),
+            if(company is null, 'company_id', null)
+        )) as keys_without_value
     from trimmed
 
 ),
@@ -49,15 +55,14 @@ final as (
         cast(typed.time as date) as event_date,
         case
             when typed._defect is not null then typed._defect
-            when typed.driver is null then 'missing_driver_id'
-            when typed.time_text is null then 'missing_event_timestamp'
-            when typed.type_text is null then 'missing_event_type'
-            when typed.company is null then 'missing_company_id'
+            when size(typed.keys_without_value) > 0 then concat('missing_', typed.keys_without_value[0])
             when typed.time is null then 'invalid_event_timestamp'
             when typed.time < timestamp '2000-01-01 00:00:00Z' or typed.time > typed._loaded_at + interval 1 day
                 then 'implausible_event_timestamp'
             when event_types.event_type is null then 'unknown_event_type'
         end as reject_reason,
+        if(typed._defect is null, typed.keys_without_value, null) as missing_keys,
+        typed._unknown_keys,
         typed._raw,
         typed._source_file,
         typed._source_line,

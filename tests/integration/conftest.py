@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ingest.lake import Lake
 from ingest.load import Settings, run_load
 from ingest.report import Report
+from ingest.sample import write_sample
 from ingest.spark import start_spark
 from ingest.staging import Limits
-from tests.integration.worker import PROJECT
+from tests.integration.lakes import loaded_at, snapshot
+from tests.integration.worker import BUILD, PROJECT, Worker
+from tests.reference import RawTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from ingest.manifest import Manifest
+
+Tables = dict[str, list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +61,28 @@ def run_one_load(  # every option of the command that a test needs
 ) -> list[Manifest]:
     settings = Settings(project, raw, Lake(lake), Limits(settle_seconds=settle_seconds, **limits))
     return run_load(settings, Report("text"), lambda: spark)
+
+
+@pytest.fixture(scope="session")
+def sample_of_two_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, Tables, list[Any]]]:
+    """Load and build day 1, then day 2; gives the tables, and what the reference read at each load."""
+    folder = tmp_path_factory.mktemp("sample")
+    raw, lake = folder / "raw", folder / "lake"
+    worker = Worker(lake, raw)
+    tree = RawTree(raw)
+    loads = []
+    for load_id in (1, 2):
+        write_sample(raw, batches=4, events_per_batch=500, companies=220, seed=7, grow=load_id == 2)
+        assert worker.load() == 0
+        loads.append(tree.load(load_id=load_id, loaded_at=loaded_at(lake, load_id)))
+        assert worker.dbt(*BUILD) == 0
+    shutil.copytree(lake, folder / "kept")
+    yield worker, snapshot(lake), loads
+    worker.kill()
+
+
+@pytest.fixture(scope="session")
+def built(sample_of_two_days: tuple[Worker, Tables, list[Any]]) -> tuple[Path, Path]:
+    """Give the raw files of the two days and a copy of their lake, to be read only."""
+    folder = sample_of_two_days[0].lake.parent
+    return folder / "raw", folder / "kept"

@@ -80,3 +80,9 @@ def records_of_bronze(lake: Path) -> dict[str, list[Record]]:
         ]
         for feed in ("driver_events", "companies")
     }  # fmt: skip
+
+
+def loaded_at(lake: Path, load_id: int) -> datetime:
+    rows = read_table(lake, "bronze.source_files")
+    time: datetime = next(row["_loaded_at"] for row in rows if row["_load_id"] == load_id)
+    return time

@@ -7,8 +7,6 @@ import shutil
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from ingest.sample import read_truth, write_sample
 from tests.integration.lakes import (
     SILVER_AND_GOLD,
@@ -19,37 +17,12 @@ from tests.integration.lakes import (
     table_versions,
 )
 from tests.integration.worker import BUILD, BUILD_UNTESTED, PROJECT, Worker, run_process
-from tests.reference import RawTree, run
+from tests.reference import audits, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
     from pathlib import Path
 
 Tables = dict[str, list[dict[str, Any]]]
-
-
-@pytest.fixture(scope="module")
-def sample_of_two_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, Tables, list[Any]]]:
-    """Load and build day 1, then day 2; gives the tables, and what the reference read at each load."""
-    folder = tmp_path_factory.mktemp("sample")
-    raw, lake = folder / "raw", folder / "lake"
-    worker = Worker(lake, raw)
-    tree = RawTree(raw)
-    loads = []
-    for load_id in (1, 2):
-        write_sample(raw, batches=4, events_per_batch=500, companies=220, seed=7, grow=load_id == 2)
-        assert worker.load() == 0
-        loads.append(tree.load(load_id=load_id, loaded_at=loaded_at(lake, load_id)))
-        assert worker.dbt(*BUILD) == 0
-    yield worker, snapshot(lake), loads
-    worker.kill()
-
-
-def loaded_at(lake: Path, load_id: int) -> datetime:
-    rows = read_table(lake, "bronze.source_files")
-    time: datetime = next(row["_loaded_at"] for row in rows if row["_load_id"] == load_id)
-    return time
 
 
 def test_every_line_becomes_what_the_ground_truth_says(sample_of_two_days: tuple[Worker, Tables, list[Any]]) -> None:
@@ -70,6 +43,35 @@ def test_every_table_equals_the_reference(sample_of_two_days: tuple[Worker, Tabl
     _, tables, loads = sample_of_two_days
     for table, wanted in run(loads).items():
         assert difference(tables[table], wanted) == [], table
+
+
+def test_the_audit_says_what_became_of_every_file(sample_of_two_days: tuple[Worker, Tables, list[Any]]) -> None:
+    worker, tables, loads = sample_of_two_days
+    for table, wanted in audits(loads).items():
+        rows = [row for row in read_table(worker.lake, table) if row.get("records") != 0]
+        assert difference(rows, wanted) == [], table
+    files = read_table(worker.lake, "audit.source_file_audit")
+    assert len(files) == len(read_table(worker.lake, "bronze.source_files"))
+    silver = ("driver_events", "rejected_driver_events", "company_history", "rejected_companies")
+    assert sum(row["records"] for row in files) == sum(len(tables[f"silver.{table}"]) for table in silver)
+
+
+def test_every_build_is_judged(sample_of_two_days: tuple[Worker, Tables, list[Any]]) -> None:
+    worker, _, _ = sample_of_two_days
+    runs = sorted(read_table(worker.lake, "audit.pipeline_runs"), key=lambda run: run["started_at"])
+    assert [run["status"] for run in runs] == ["succeeded", "succeeded"]
+    judged = {(row["run_id"], row["feed"]): row for row in read_table(worker.lake, "audit.rejection_audit")}
+    bounds = [(judged[run["run_id"], feed]["after_load_id"], judged[run["run_id"], feed]["up_to_load_id"])
+              for run in runs for feed in ("driver_events", "companies")]  # fmt: skip
+    assert bounds == [(0, 1), (0, 1), (1, 2), (1, 2)]
+    files = read_table(worker.lake, "audit.source_file_audit")
+    for row in judged.values():
+        of_load = [file for file in files if file["feed"] == row["feed"] and file["_load_id"] == row["up_to_load_id"]]
+        assert row["records"] == sum(file["records"] for file in of_load)
+        assert row["rejected"] == sum(file["rejected"] for file in of_load)
+        assert row["status"] == ("breached" if row["rejected"] > row["threshold"] * row["records"] else "ok")
+    matches = [row["matched"] / row["events"] for row in read_table(worker.lake, "audit.enrichment_audit")]
+    assert matches == [row["match_rate"] for row in read_table(worker.lake, "audit.enrichment_audit")]
 
 
 def test_a_load_and_a_build_with_nothing_new_write_no_version(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from deltalake import DeltaTable
 
+from ingest.describe import LINEAGE_FILE
+from ingest.lineage import column_lineage
 from tests.integration.lakes import SILVER_AND_GOLD, read_table, table_versions
 from tests.integration.worker import PROJECT, Worker, run_process
 
@@ -40,6 +42,7 @@ def empty_lake(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("empty")
     worker = Worker(folder / "lake", folder / "raw", project=project)
     assert worker.dbt("docs", "generate") == 0
+    shutil.copy(folder / "target" / "manifest.json", folder / "documented.json")
     assert worker.dbt("build", "--warn-error") == 0
     yield worker
     worker.kill()
@@ -77,6 +80,14 @@ def test_every_model_source_and_column_is_described_in_words_of_its_own(empty_la
             assert column["description"], f"{node['unique_id']}.{column['name']}"
     descriptions = Counter(node["description"] for node in models)
     assert [text for text, count in descriptions.items() if count > 1] == []
+
+
+def test_every_column_is_traced_to_where_it_comes_from(empty_lake: Worker) -> None:
+    written = json.loads(LINEAGE_FILE.read_text(encoding="utf-8"))
+    assert column_lineage(manifest(empty_lake)) == written, "run python -m ingest.lineage after dbt compile"
+    documented = json.loads((empty_lake.lake.parent / "documented.json").read_text(encoding="utf-8"))
+    column = documented["nodes"]["model.medallion.driver_events"]["columns"]["event_timestamp"]
+    assert "From `bronze.driver_events.event_timestamp`, `bronze.driver_events.timestamp`." in column["description"]
 
 
 def test_every_table_has_a_test_of_its_key(empty_lake: Worker) -> None:

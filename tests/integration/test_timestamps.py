@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import jinja2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ingest import times
 from tests.integration.worker import PROJECT
-from tests.reference import parse_time, trimmed
+from tests.reference import EPOCH, parse_time, trimmed
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -42,3 +44,10 @@ def test_sql_and_python_read_the_same_time_in_every_text(spark: SparkSession, te
     rows = frame.selectExpr("number", f"unix_micros({sql}) as micros").collect()
     found = {given_texts[row["number"]]: row["micros"] for row in rows}
     assert found == {text: parse_time(text) for text in given_texts.values()}
+
+
+@settings(max_examples=2_000, deadline=None)
+@given(text=TEXT)
+def test_questions_read_times_as_silver_does(text: str) -> None:
+    found, wanted = times.parse_time(text), parse_time(trimmed(text))
+    assert (None if found is None else (found - EPOCH) // timedelta(microseconds=1)) == wanted
