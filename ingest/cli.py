@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from rich.table import Table
 
 from ingest.discovery import list_raw
 from ingest.errors import explain
 from ingest.lake import Lake, only_builder
 from ingest.load import Settings, preview_load, run_load
+from ingest.maintain import MOST_DAYS, versions_at
+from ingest.maintain import maintain as maintain_tables
 from ingest.report import Report, printable
 from ingest.sample import write_sample
 from ingest.staging import Limits
@@ -59,6 +62,8 @@ def commands() -> None:
       python -m ingest sample           write sample files to load
       python -m ingest status           say what the lake holds
       python -m ingest trace            tell the whole life of a record
+      python -m ingest maintain         compact the tables, and remove files that nobody needs
+      python -m ingest as-of            say how to read the tables as they were after a build
       python -m ingest verify           check that the lake holds every record once
 
     Exit codes: 0 done; 1 done, but a file failed or there is something to see to (a line says what); 2 not done.
@@ -218,6 +223,38 @@ def verify(*, lake: Path, raw: Path | None) -> None:  # fmt: skip
     if found:
         sys.exit(FAILED)
     click.echo("every byte, line and record is accounted for")
+
+
+@commands.command()
+@lake_option
+@click.option("--days", type=click.IntRange(0, MOST_DAYS), default=MOST_DAYS, show_default=True,
+              help="Keep what the tables' versions of so many days need.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Only say what could be removed now.")
+def maintain(*, lake: Path, days: int, dry_run: bool) -> None:
+    """Compact small files, and remove files that no version of the last days needs; no row and no manifest.
+
+    Refused while a load or a build is in progress.
+    """
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("table")
+    for name in ("files", "after", "bytes", "after"):
+        table.add_column(name, justify="right")
+    for done in maintain_tables(Lake(_resolved("lake", lake)), days=days, dry_run=dry_run):
+        counts = (done.files_before, done.files, done.bytes_before, done.bytes)
+        table.add_row(done.table, *(f"{count:,}" for count in counts))
+    Console(highlight=False).print(table)
+
+
+@commands.command()
+@lake_option
+@click.option("--run", "run_id", required=True, metavar="RUN_ID", help="A build's run_id, as in audit.pipeline_runs.")
+def as_of(*, lake: Path, run_id: str) -> None:
+    """Say which version each table had after a build, with a line of SQL to read it; of the last 30 days."""
+    up_to, versions = versions_at(Lake(_resolved("lake", lake)), run_id)
+    for table, version in versions.items():
+        click.echo(f"select * from {table} version as of {version}")  # noqa: S608 - it is for people to run
+    for feed in ("driver_events", "companies", "source_files"):
+        click.echo(f"select * from bronze.{feed} where _load_id <= {up_to}")  # noqa: S608
 
 
 def _settings(

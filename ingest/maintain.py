@@ -1,0 +1,110 @@
+"""Upkeep without a JVM: fewer and larger files, none that nobody needs, and the tables as they were at a build."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from ingest.errors import IngestError
+from ingest.lake import has_table, literal, only_builder, only_writer, open_table, query, tables_of
+from ingest.status import ONE_ROW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from ingest.lake import Lake
+
+MOST_DAYS = 30  # Delta keeps its log, and what it knows of removed files, as long: see the profile
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """What was done to a table: its data files and their bytes, before and after."""
+
+    table: str
+    files_before: int
+    bytes_before: int
+    files: int
+    bytes: int
+
+
+def maintain(lake: Lake, *, days: int, dry_run: bool) -> Iterator[Upkeep]:
+    """Compact every table, and remove the files that no version of the last `days` days needs.
+
+    A dry run changes nothing and says what could be removed now; compaction itself frees no space before those days
+    are over. Raises IngestError if a load or a build is in progress.
+    """
+    with only_writer(lake):
+        only_builder(lake)
+        if lake.staging.exists() and not lake.plan.exists() and not dry_run:
+            shutil.rmtree(lake.staging)
+        for table in tables_of(lake):
+            yield _maintain_table(lake, table, days=days, dry_run=dry_run)
+
+
+def _maintain_table(lake: Lake, name: str, *, days: int, dry_run: bool) -> Upkeep:
+    from deltalake import WriterProperties
+
+    table = open_table(lake, name)
+    files_before, bytes_before = _size(lake.table(name))
+    if not dry_run:
+        table.optimize.compact(writer_properties=WriterProperties(compression="ZSTD"))
+    removed = table.vacuum(
+        retention_hours=int(timedelta(days=days) / timedelta(hours=1)),
+        enforce_retention_duration=False,
+        full=True,
+        dry_run=dry_run,
+    )
+    if not dry_run:
+        return Upkeep(name, files_before, bytes_before, *_size(lake.table(name)))
+    freed = sum((lake.table(name) / path).stat().st_size for path in removed)
+    return Upkeep(name, files_before, bytes_before, files_before - len(removed), bytes_before - freed)
+
+
+def _size(folder: Path) -> tuple[int, int]:
+    sizes = [path.stat().st_size for path in folder.rglob("*.parquet") if "_delta_log" not in path.parts]
+    return len(sizes), sum(sizes)
+
+
+def versions_at(lake: Lake, run_id: str) -> tuple[int, dict[str, int]]:
+    """Give the newest load that a build saw, and the version that each table of silver and gold had after it.
+
+    Raises IngestError if there was no such build, or it is too long ago to be read.
+    """
+    runs = (
+        query(lake, f"select * from t where run_id = {literal(run_id)}", t="audit.pipeline_runs")  # noqa: S608
+        if has_table(lake, "audit.pipeline_runs")
+        else []
+    )
+    if not runs:
+        message = f"no build has the run id {run_id!r}: audit.pipeline_runs has those that there were."
+        raise IngestError(message)
+    sql = f"""
+        select step, max(table_version) as version from steps inner join runs using (run_id)
+        where started_at <= (select max(started_at) from runs where run_id = {literal(run_id)})
+        group by step
+    """  # noqa: S608
+    steps = query(lake, sql, steps="audit.pipeline_steps", runs="audit.pipeline_runs")
+    versions = {row["step"].rpartition(".")[2]: row["version"] for row in steps if row["version"] is not None}
+    tables = {name: versions[model] for name in ONE_ROW if (model := name.partition(".")[2]) in versions}
+    for name, version in tables.items():
+        _see_that_it_is_there(lake, name, version)
+    return runs[0]["up_to_load_id"], tables
+
+
+def _see_that_it_is_there(lake: Lake, name: str, version: int) -> None:
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    try:
+        files = DeltaTable(lake.table(name), version=version).file_uris()
+    except DeltaError as error:
+        message = f"{name}: version {version} is not in its log any more, which keeps {MOST_DAYS} days."
+        raise IngestError(message) from error
+    folder = lake.table(name)
+    if not all((folder / uri.rpartition("/")[2]).exists() for uri in files):
+        message = f"{name}: files of version {version} were removed by 'maintain', which keeps those of its --days."
+        raise IngestError(message)

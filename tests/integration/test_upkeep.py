@@ -1,0 +1,91 @@
+"""Maintenance changes no row, and the tables can still be read as they were after a build."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from deltalake import DeltaTable, QueryBuilder
+
+from ingest.errors import IngestError
+from ingest.lake import Lake, tables_of
+from ingest.maintain import maintain, versions_at
+from tests.integration.conftest import run_one_load
+from tests.integration.lakes import difference, read_table
+from tests.integration.worker import run_process
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+
+
+@pytest.fixture
+def copy(built: tuple[Path, Path], lake: Path) -> Lake:
+    shutil.copytree(built[1], lake)
+    return Lake(lake)
+
+
+def test_maintenance_changes_no_row_and_keeps_what_builds_saw(copy: Lake) -> None:
+    before = {name: read_table(copy.root, name) for name in tables_of(copy)}
+    manifests = sorted((copy.root / "manifests").iterdir())
+    runs = sorted(before["audit.pipeline_runs"], key=lambda run: run["started_at"])
+    done = {upkeep.table: upkeep for upkeep in maintain(copy, days=30, dry_run=False)}
+    assert done.keys() == before.keys()
+    for name, rows in before.items():
+        assert difference(read_table(copy.root, name), rows) == [], name
+    assert len(DeltaTable(copy.table("audit.pipeline_steps")).file_uris()) == 1
+    assert sorted((copy.root / "manifests").iterdir()) == manifests
+    up_to, versions = versions_at(copy, runs[0]["run_id"])
+    assert (up_to, len(versions)) == (1, 9)
+    for name in ("silver.driver_events", "gold.enriched_driver_events"):
+        past = QueryBuilder().register("t", DeltaTable(copy.table(name), version=versions[name]))
+        loads = {load for batch in past.execute("select distinct _load_id from t") for load in batch[0].to_pylist()}
+        assert loads == {1}
+
+
+def test_files_that_no_version_needs_are_removed_and_a_dry_run_says_which(copy: Lake) -> None:
+    rows = read_table(copy.root, "silver.driver_events")
+    run_id = min(read_table(copy.root, "audit.pipeline_runs"), key=lambda run: run["started_at"])["run_id"]
+    told = {upkeep.table: upkeep for upkeep in maintain(copy, days=0, dry_run=True)}
+    assert all(path.exists() for path in copy.root.rglob("*.parquet"))
+    assert told["audit.pipeline_steps"].files < told["audit.pipeline_steps"].files_before
+    done = {upkeep.table: upkeep for upkeep in maintain(copy, days=0, dry_run=False)}
+    assert (done["audit.pipeline_steps"].files, done["silver.driver_events"].files) == (1, 1)
+    assert difference(read_table(copy.root, "silver.driver_events"), rows) == []
+    with pytest.raises(IngestError, match=r"were removed by 'maintain'"):
+        versions_at(copy, run_id)
+
+
+def test_a_maintained_lake_is_loaded_into_and_verified_as_before(
+    copy: Lake, built: tuple[Path, Path], raw: Path, spark: SparkSession
+) -> None:
+    list(maintain(copy, days=0, dry_run=False))
+    shutil.copytree(built[0], raw, dirs_exist_ok=True)
+    (raw / "events" / "new.jsonl").write_bytes(b'{"event_id":"new"}\n')
+    (manifest, *_) = run_one_load(raw, copy.root, spark)
+    assert [version.source_file for version in manifest.versions if version.records] == ["events/new.jsonl"]
+    result = run_process("python", "-m", "ingest", "verify", "--lake", str(copy.root), "--raw", str(raw))
+    assert result.returncode == 0, result.stdout
+
+
+def test_finished_staging_goes_and_unfinished_stays(copy: Lake) -> None:
+    copy.staging.mkdir()
+    (copy.staging / "bundle").touch()
+    copy.plan.touch()
+    list(maintain(copy, days=30, dry_run=False))
+    assert copy.plan.exists()
+    copy.plan.unlink()
+    list(maintain(copy, days=30, dry_run=False))
+    assert not copy.staging.exists()
+
+
+def test_the_commands_say_what_they_did(copy: Lake) -> None:
+    run_id = max(read_table(copy.root, "audit.pipeline_runs"), key=lambda run: run["started_at"])["run_id"]
+    done = run_process("python", "-m", "ingest", "maintain", LAKE_ROOT=str(copy.root))
+    assert (done.returncode, "gold.driving_sessions" in done.stdout) == (0, True)
+    past = run_process("python", "-m", "ingest", "as-of", "--run", run_id, LAKE_ROOT=str(copy.root))
+    assert (past.returncode, "select * from gold.driving_sessions version as of" in past.stdout) == (0, True)
+    unknown = run_process("python", "-m", "ingest", "as-of", "--run", "x'", LAKE_ROOT=str(copy.root))
+    assert (unknown.returncode, "no build has the run id" in unknown.stderr) == (2, True)
