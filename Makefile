@@ -27,9 +27,10 @@ $(READY): requirements/build.lock requirements/main.lock requirements/java.lock 
 demo: $(LAKE)/.demo ## sample data, load, build: the whole way from raw files to gold
 	@$(BIN)/python -m ingest status
 	@echo
-	@echo "Look at what was rejected, and at the lineage of it all:"
+	@$(BIN)/python -m ingest report
+	@echo "Then ask for the life of a record, and look at the lineage of it all:"
 	@echo "  . .venv/bin/activate"
-	@echo "  dbt show --output json --inline \"select * from {{ ref('rejected_driver_events') }}\" --limit 3"
+	@echo "  python -m ingest trace --source-file events/20240304T060000Z/events.jsonl --line 20"
 	@echo "  make docs"
 
 $(LAKE)/.demo: $(READY)

@@ -37,7 +37,7 @@ def column_lineage(manifest: Mapping[str, Any]) -> Lineage:
     nodes = [*manifest["nodes"].values(), *manifest["sources"].values()]
     tables = {_name(node): node for node in nodes if node["resource_type"] in {"model", "seed", "source"}}
     schema: dict[str, Any] = {}
-    for node in tables.values():
+    for node in filter(lambda node: node["columns"], tables.values()):
         columns = {name: column.get("data_type") or "string" for name, column in node["columns"].items()}
         schema.setdefault(node["schema"], {})[_name(node).partition(".")[2]] = columns
     seeds = {name for name, node in tables.items() if node["resource_type"] == "seed"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ingest.errors import IngestError
 from ingest.lake import has_table, literal, only_builder, only_writer, open_table, query, tables_of
-from ingest.status import ONE_ROW
+from ingest.status import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +75,7 @@ def versions_at(lake: Lake, run_id: str) -> tuple[int, dict[str, int]]:
     Raises IngestError if there was no such build, or it is too long ago to be read.
     """
     runs = (
-        query(lake, f"select * from t where run_id = {literal(run_id)}", t="audit.pipeline_runs")  # noqa: S608
+        query(lake, f"select * from t where run_id = {literal(run_id)}", t="audit.pipeline_runs")
         if has_table(lake, "audit.pipeline_runs")
         else []
     )
@@ -86,10 +86,10 @@ def versions_at(lake: Lake, run_id: str) -> tuple[int, dict[str, int]]:
         select step, max(table_version) as version from steps inner join runs using (run_id)
         where started_at <= (select max(started_at) from runs where run_id = {literal(run_id)})
         group by step
-    """  # noqa: S608
+    """
     steps = query(lake, sql, steps="audit.pipeline_steps", runs="audit.pipeline_runs")
     versions = {row["step"].rpartition(".")[2]: row["version"] for row in steps if row["version"] is not None}
-    tables = {name: versions[model] for name in ONE_ROW if (model := name.partition(".")[2]) in versions}
+    tables = {name: versions[model] for model, name in MODELS.items() if model in versions}
     for name, version in tables.items():
         _see_that_it_is_there(lake, name, version)
     return runs[0]["up_to_load_id"], tables

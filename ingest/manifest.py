@@ -83,7 +83,7 @@ def known_versions(lake: Lake) -> list[FileVersion]:
         return []
     names = [field.name for field in fields(FileVersion) if field.name not in MANIFEST_ONLY]
     columns = ", ".join(COLUMNS.get(name, name) for name in names)
-    rows = query(lake, f"select {columns} from files order by _load_id", files=SOURCE_FILES)  # noqa: S608 - our own names
+    rows = query(lake, f"select {columns} from files order by _load_id", files=SOURCE_FILES)
     return [FileVersion(**dict(zip(names, row.values(), strict=True)), **MANIFEST_ONLY) for row in rows]
 
 

@@ -36,6 +36,7 @@ ONE_ROW = {
     "gold.daily_company_activity": "day and company",
     "gold.driving_sessions": "start of driving with its stop",
 }
+MODELS = {name.partition(".")[2]: name for name in ONE_ROW if not name.startswith("bronze.")}
 
 
 def show_status(
@@ -62,7 +63,12 @@ def show_status(
         console.print(line, soft_wrap=True)
     for line in _undeclared_keys(lake, feeds):
         console.print(line, soft_wrap=True, markup=False)
-    return [*_failed_files(lake), *_audit_findings(lake)] if is_lake(lake) else []
+    return findings(lake) if is_lake(lake) else []
+
+
+def findings(lake: Lake) -> list[str]:
+    """Say what of a lake needs a person, a sentence each."""
+    return [*_failed_files(lake), *_audit_findings(lake)]
 
 
 def _rows(lake: Lake, name: str, sql: str) -> list[dict[str, Any]]:
@@ -116,8 +122,7 @@ def _built_up_to(lake: Lake) -> int:
     """Give the load up to which every table of silver and gold is complete."""
     sql = "select step, max(complete_up_to_load_id) as load_id from t group by step"
     numbers = {row["step"].rpartition(".")[2]: row["load_id"] or 0 for row in _rows(lake, "audit.pipeline_steps", sql)}
-    models = [name.partition(".")[2] for name in ONE_ROW if not name.startswith("bronze.")]
-    return min(numbers.get(model, 0) for model in models)
+    return min(numbers.get(model, 0) for model in MODELS)
 
 
 def _undeclared_keys(lake: Lake, feeds: Sequence[Feed]) -> Iterator[str]:
@@ -146,12 +151,12 @@ def _audit_findings(lake: Lake) -> Iterator[str]:
         elif run["status"] != "succeeded" and not is_held(lake, BUILD_LOCK):
             yield "the last build was killed: run 'dbt build' again"
         of_run = f"where run_id = '{run['run_id']}' and status = 'breached'"
-        for row in _rows(lake, "audit.enrichment_audit", f"select * from t {of_run}"):  # noqa: S608 - dbt's own id
+        for row in _rows(lake, "audit.enrichment_audit", f"select * from t {of_run}"):
             yield (
                 f"{row['match_rate']:.2%} of {row['events']:,} events have a known company, wanted are at least "
                 f"{row['threshold']:.2%}: see audit.unmatched_companies"
             )
-        for row in _rows(lake, "audit.rejection_audit", f"select * from t {of_run}"):  # noqa: S608
+        for row in _rows(lake, "audit.rejection_audit", f"select * from t {of_run}"):
             yield (
                 f"{row['rejected_share']:.2%} of {row['records']:,} records of {row['feed']} are rejected, at most "
                 f"{row['threshold']:.2%} may be: see audit.source_file_audit"

@@ -217,7 +217,7 @@ def _check_feed(lake: Lake, feed: Feed, manifests: dict[int, Manifest], checked:
             return
         for condition in _windows([tally.version for tally in tallies.values()]):
             sql = (
-                f"select {columns}_raw, _raw_bytes, _defect, _unknown_keys, _source_file, _source_line,"  # noqa: S608
+                f"select {columns}_raw, _raw_bytes, _defect, _unknown_keys, _source_file, _source_line,"
                 f" _source_file_id, _loaded_at from t where _load_id = {load_id} and {condition}"
                 " order by _source_file, _source_line"
             )
@@ -291,14 +291,14 @@ def _check_outcomes(lake: Lake, table: str, outcomes: Sequence[str], checked: Ch
         yield from (f"{name} is not there, but was built up to load {up_to}." for name in lost)
         return
     tables = {f"o{number}": name for number, name in enumerate(outcomes)}
-    found = " union all ".join(f"select {_IDENTITY} from {alias} where _load_id <= {up_to}" for alias in tables)  # noqa: S608
+    found = " union all ".join(f"select {_IDENTITY} from {alias} where _load_id <= {up_to}" for alias in tables)
     sql = f"""
         with found as (select {_IDENTITY}, count(*) as times from ({found}) group by {_IDENTITY}),
         wanted as (select {_IDENTITY}, true as is_wanted from t where _load_id <= {up_to})
         select {_IDENTITY}, times, is_wanted from wanted full outer join found using ({_IDENTITY})
         where (times is distinct from 1) or is_wanted is null
         order by {_IDENTITY}
-    """  # noqa: S608
+    """
     for row in query(lake, sql, t=table, **tables):
         place = f"{row['_source_file']}, line {row['_source_line']}, load {row['_load_id']}"
         made = " and ".join(outcomes)
@@ -366,7 +366,7 @@ def _rows_by_line(lake: Lake, chain: Sequence[FileVersion]) -> Iterator[dict[str
     for version in chain:
         for condition in _windows([version] if version.records else []):
             sql = (
-                "select _source_line, _raw, _raw_bytes, _defect from t"  # noqa: S608
+                "select _source_line, _raw, _raw_bytes, _defect from t"
                 f" where _load_id = {version.load_id} and {condition} order by _source_line"
             )
             for rows in query_batches(lake, sql, t=table):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbt.flags import get_flags
-from dbt.plugins.manager import dbt_hook, dbtPlugin
+from dbt.plugins.manager import dbtPlugin
 from dbt_common.exceptions import DbtRuntimeError
 
 from ingest.describe import describe
@@ -19,7 +19,6 @@ from ingest.lake import BUILD_LOCK, Lake, only_builder, open_table, tables_of
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
-    from dbt.plugins.contracts import PluginArtifacts
 
 NEEDS_SPARK = {"build", "run", "test", "seed", "retry", "show", "compile", "generate", "freshness", "run-operation"}
 _java_locks: dict[int, object] = {}  # held until the process ends
@@ -39,14 +38,20 @@ class Door(dbtPlugin):
             if sentence is None:
                 raise
             raise DbtRuntimeError(sentence) from error
-
-    @dbt_hook  # type: ignore[untyped-decorator]
-    def get_manifest_artifacts(self, manifest: Manifest) -> PluginArtifacts:
-        """Let the documentation tell where columns come from and what is rejected; writes nothing itself."""
-        flags = get_flags()  # type: ignore[no-untyped-call]
         if flags.WHICH == "generate":
-            describe(manifest.nodes, Lake(lake_root(Path(flags.PROJECT_DIR).resolve())))
-        return {}
+            describe_when_written(Lake(lake_root(Path(flags.PROJECT_DIR).resolve())))
+
+
+def describe_when_written(lake: Lake) -> None:
+    """Let `dbt docs generate` write what `describe` adds; plugins have no hook at that moment."""
+    from dbt.parser.manifest import write_manifest
+    from dbt.task.docs import generate
+
+    def write_described(manifest: Manifest, target_path: str, which: str | None = None) -> None:
+        describe(manifest.nodes, lake)
+        write_manifest(manifest, target_path, which)
+
+    generate.write_manifest = write_described  # type: ignore[attr-defined]
 
 
 def enter(project: Path, target: str | None) -> None:

@@ -83,9 +83,9 @@ def test_every_model_source_and_column_is_described_in_words_of_its_own(empty_la
 
 
 def test_every_column_is_traced_to_where_it_comes_from(empty_lake: Worker) -> None:
-    written = json.loads(LINEAGE_FILE.read_text(encoding="utf-8"))
-    assert column_lineage(manifest(empty_lake)) == written, "run python -m ingest.lineage after dbt compile"
     documented = json.loads((empty_lake.lake.parent / "documented.json").read_text(encoding="utf-8"))
+    written = json.loads(LINEAGE_FILE.read_text(encoding="utf-8"))
+    assert column_lineage(documented) == written, "run python -m ingest.lineage after dbt compile"
     column = documented["nodes"]["model.medallion.driver_events"]["columns"]["event_timestamp"]
     assert "From `bronze.driver_events.event_timestamp`, `bronze.driver_events.timestamp`." in column["description"]
 

@@ -71,7 +71,7 @@ def test_a_maintained_lake_is_loaded_into_and_verified_as_before(
 
 
 def test_finished_staging_goes_and_unfinished_stays(copy: Lake) -> None:
-    copy.staging.mkdir()
+    copy.staging.mkdir(exist_ok=True)
     (copy.staging / "bundle").touch()
     copy.plan.touch()
     list(maintain(copy, days=30, dry_run=False))

@@ -101,7 +101,7 @@ def test_planted_damage_is_found_and_named(loaded: Path, spark: SparkSession, st
 
 
 def test_the_raw_files_tell_the_line_that_was_changed(loaded: Path, two_loads: Path, spark: SparkSession) -> None:
-    spark.sql(f"update delta.`{loaded}/bronze/driver_events` set _raw = 'not jsom' where _defect is not null")  # noqa: S608
+    spark.sql(f"update delta.`{loaded}/bronze/driver_events` set _raw = 'not jsom' where _defect is not null")
     assert (
         "events/a.jsonl, line 5: bronze.driver_events has another text"
         in violations(loaded, "--raw", str(two_loads / "raw"))[-1]

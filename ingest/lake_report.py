@@ -1,0 +1,157 @@
+"""One page on the state of a lake: a single HTML file that loads nothing, made without a JVM."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+from ingest.charts import bars, line, stacked_bars
+from ingest.errors import IngestError
+from ingest.lake import has_table, is_lake, literal, query
+from ingest.status import findings
+
+if TYPE_CHECKING:
+    from ingest.lake import Lake
+
+TEMPLATE = Path(__file__).with_name("lake_report.html.jinja")
+MOST_ROWS = 10
+MOST_LOADS = MOST_DAYS = 60
+Row = dict[str, Any]
+
+
+def write_report(lake: Lake, path: Path) -> None:
+    """Write the report on a lake. Raises IngestError if there is no lake, or the file cannot be written."""
+    if not is_lake(lake):
+        message = f"{lake.root}: there is no lake in this place; name one with --lake or LAKE_ROOT."
+        raise IngestError(message)
+    template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
+    page = template.render(**facts(lake), charts=charts(lake))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8", errors="backslashreplace")
+
+
+def facts(lake: Lake) -> Row:
+    """Give the numbers and texts of the page."""
+    files = _rows(lake, "audit.source_file_audit", "select * from t")
+    counts = {
+        feed: {name: sum(row[name] for row in files if row["feed"] == feed)
+               for name in ("records", "accepted", "duplicates", "rejected", "conflicting")}
+        for feed in ("driver_events", "companies")
+    }  # fmt: skip
+    enrichment = _enrichment(lake)
+    return {
+        "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "counts": counts,
+        "files": len(files),
+        "unreconciled": sum(not row["is_reconciled"] for row in files),
+        "loads": len({row["_load_id"] for row in files}),
+        "build": _rows(lake, "audit.pipeline_runs", "select * from t order by started_at desc limit 1"),
+        "match": enrichment[-1] if enrichment else None,
+        "needs": findings(lake),
+        "reasons": _reasons(files),
+        "unmatched": _rows(
+            lake, "audit.unmatched_companies", f"select * from t order by events desc, company_id limit {MOST_ROWS}"
+        ),
+        "attention": _attention(lake, files),
+    }
+
+
+def charts(lake: Lake) -> Row:
+    """Give the page's charts as SVG; one that has nothing to show yet is missing."""
+    drawn = {}
+    files = _rows(lake, "audit.source_file_audit", "select _load_id, reject_reasons from t")
+    loads = sorted({row["_load_id"] for row in files})[-MOST_LOADS:]
+    rejected: Counter[tuple[int, str]] = Counter()
+    for row in files:
+        rejected.update({(row["_load_id"], reason["reason"]): reason["records"] for reason in row["reject_reasons"]})
+    reasons = {reason for _, reason in rejected}
+    if reasons:
+        series = {reason: [rejected[load, reason] for load in loads] for reason in sorted(reasons)}
+        drawn["rejects"] = stacked_bars([f"load {load}" for load in loads], series, unit="records")
+    if enrichment := _enrichment(lake)[-MOST_LOADS:]:
+        labels = [f"{row['started_at']:%m-%d %H:%M}" for row in enrichment]
+        rates = [100 * row["match_rate"] for row in enrichment]
+        drawn["match"] = line(labels, rates, threshold=[100 * row["threshold"] for row in enrichment], unit="% matched")
+    if days := _days(lake):
+        types = ("start_driving", "stop_driving", "delivered")
+        drawn["days"] = stacked_bars(
+            [f"{day['event_date']:%Y-%m-%d}" for day in days],
+            {name: [day[name] for day in days] for name in types},
+            unit="events",
+        )
+    if steps := _steps(lake):
+        drawn["steps"] = bars({row["step"].rpartition(".")[2]: row["seconds"] for row in steps}, unit="seconds")
+    return drawn
+
+
+def _rows(lake: Lake, name: str, sql: str) -> list[Row]:
+    return query(lake, sql, t=name) if has_table(lake, name) else []
+
+
+def _enrichment(lake: Lake) -> list[Row]:
+    if not has_table(lake, "audit.enrichment_audit"):
+        return []
+    sql = (
+        "select audit.*, runs.started_at from audit inner join runs on audit.run_id = runs.run_id"
+        " order by runs.started_at"
+    )
+    return query(lake, sql, audit="audit.enrichment_audit", runs="audit.pipeline_runs")
+
+
+def _days(lake: Lake) -> list[Row]:
+    sql = (
+        "select event_date, sum(start_driving_events) as start_driving, sum(stop_driving_events) as stop_driving,"
+        " sum(delivered_events) as delivered from t group by event_date order by event_date desc"
+        f" limit {MOST_DAYS}"
+    )
+    return _rows(lake, "gold.daily_driver_activity", sql)[::-1]
+
+
+def _steps(lake: Lake) -> list[Row]:
+    """Give the steps of the newest build that has any, the slowest first."""
+    if not has_table(lake, "audit.pipeline_steps"):
+        return []
+    sql = """
+        select step, seconds from steps inner join runs on steps.run_id = runs.run_id
+        where seconds is not null and started_at = (
+            select max(started_at) from steps inner join runs on steps.run_id = runs.run_id where seconds is not null
+        )
+        order by seconds desc, step
+    """
+    return query(lake, sql, steps="audit.pipeline_steps", runs="audit.pipeline_runs")
+
+
+def _reasons(files: list[Row]) -> list[Row]:
+    total = Counter[tuple[str, str]]()
+    for row in files:
+        total.update({(row["feed"], reason["reason"]): reason["records"] for reason in row["reject_reasons"]})
+    records = Counter[str]()
+    for row in files:
+        records[row["feed"]] += row["records"]
+    return [
+        {"feed": feed, "reason": reason, "records": count, "share": count / records[feed]}
+        for (feed, reason), count in sorted(total.items(), key=lambda item: (-item[1], item[0]))
+    ]
+
+
+def _attention(lake: Lake, files: list[Row]) -> list[Row]:
+    """Give the files that are of no use, do not add up, or have the most rejected records; each with a command."""
+    wrong = [row for row in files if row["status"] != "ok" or not row["is_reconciled"] or row["rejected"]]
+    wrong.sort(key=lambda row: (row["is_reconciled"], row["status"] == "ok", -row["rejected"], row["_source_file"]))
+    return [row | {"command": _command(lake, row)} for row in wrong[:MOST_ROWS]]
+
+
+def _command(lake: Lake, file: Row) -> str | None:
+    sql = (
+        f"select min(_source_line) as line from t where _load_id = {file['_load_id']}"
+        f" and _source_file = {literal(file['_source_file'])} and reject_reason not in ('duplicate', 'unchanged')"
+    )
+    for row in _rows(lake, f"silver.rejected_{file['feed']}", sql):
+        if row["line"] is not None:
+            return f"python -m ingest trace --source-file {shlex.quote(file['_source_file'])} --line {row['line']}"
+    return None
