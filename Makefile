@@ -1,6 +1,6 @@
 # Each verb sets up what it needs; nothing has to run before it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ingest build docs test torture lint clean
+.PHONY: help setup demo ingest build experiment docs test torture lint clean
 SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv: pinned packages, Delta's JARs, Java 17 if the machine has none
 
@@ -30,7 +30,7 @@ demo: $(LAKE)/.demo ## sample data, load, build: the whole way from raw files to
 	@$(BIN)/python -m ingest report
 	@echo "Then ask for the life of a record, and look at the lineage of it all:"
 	@echo "  . .venv/bin/activate"
-	@echo "  python -m ingest trace --source-file events/20240304T060000Z/events.jsonl --line 20"
+	@echo "  python -m ingest trace --source-file events/20240304T060000Z/events.jsonl --line 213"
 	@echo "  make docs"
 
 $(LAKE)/.demo: $(READY)
@@ -43,6 +43,10 @@ ingest: $(READY) ## load new raw files into bronze
 
 build: $(READY) ## load, then make silver and gold with dbt
 	@$(BIN)/python -m ingest build
+
+experiment: $(READY) ## build both variants of silver on what is loaded, and compare them
+	@$(BIN)/dbt build --select staged_driver_events silver_experiments --exclude-resource-type unit_test --vars '{experiments: true}'
+	@$(BIN)/python -m ingest experiment
 
 docs: $(READY) ## write the documentation as one file, docs/site/index.html
 	@$(BIN)/dbt --quiet docs generate --static

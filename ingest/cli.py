@@ -15,6 +15,7 @@ from rich.table import Table
 
 from ingest.discovery import list_raw
 from ingest.errors import explain
+from ingest.experiment import show_experiment
 from ingest.lake import Lake, only_builder
 from ingest.load import Settings, preview_load, run_load
 from ingest.maintain import MOST_DAYS, versions_at
@@ -63,6 +64,7 @@ def commands() -> None:
       python -m ingest status           say what the lake holds
       python -m ingest trace            tell the whole life of a record
       python -m ingest report           write a page on the state of the lake
+      python -m ingest experiment       compare the variants of silver
       python -m ingest maintain         compact the tables, and remove files that nobody needs
       python -m ingest as-of            say how to read the tables as they were after a build
       python -m ingest verify           check that the lake holds every record once
@@ -236,6 +238,13 @@ def report(*, lake: Path, out: Path) -> None:
     path = _resolved("out", out)
     write_report(Lake(_resolved("lake", lake)), path)
     click.echo(f"{out}: open it in a browser")
+
+
+@commands.command()
+@lake_option
+def experiment(*, lake: Path) -> None:
+    """Compare the variants of silver that 'make experiment' has built."""
+    show_experiment(Lake(_resolved("lake", lake)), Console(highlight=False, soft_wrap=True))
 
 
 @commands.command()

@@ -84,6 +84,45 @@ def test_a_load_and_a_build_with_nothing_new_write_no_version(
     assert table_versions(worker.lake) == before
 
 
+def test_variants_of_silver_are_compared_on_the_same_loads(
+    sample_of_two_days: tuple[Worker, Tables, list[Any]],
+) -> None:
+    worker, tables, _ = sample_of_two_days
+    select = ("--select", "staged_driver_events", "silver_experiments", "--exclude-resource-type", "unit_test")
+    assert worker.dbt("build", *select, "--vars", "{experiments: true}") == 0
+    outcomes = {
+        variant: read_table(worker.lake, f"silver_experiments.variant_{variant}_outcomes") for variant in ("a", "b")
+    }
+    accepted = {
+        variant: {(row["driver_id"], row["event_timestamp"]): row for row in rows if row["reject_reason"] is None}
+        for variant, rows in outcomes.items()
+    }
+    contract = {(row["driver_id"], row["event_timestamp"]): row for row in tables["silver.driver_events"]}
+    assert {key: place(row) for key, row in accepted["a"].items()} == {key: place(row) for key, row in contract.items()}
+    for row in outcomes["b"]:
+        if row["reject_reason"] == "duplicate":
+            winner = accepted["b"][row["driver_id"], row["event_timestamp"]]
+            assert (filled(winner), place(winner)) > (filled(row), place(row))
+    differences = read_table(worker.lake, "silver_experiments.variant_differences")
+    assert {(row["driver_id"], row["event_timestamp"]) for row in differences} == {
+        key
+        for key in accepted["a"].keys() | accepted["b"].keys()
+        if key not in accepted["a"]
+        or key not in accepted["b"]
+        or place(accepted["a"][key]) != place(accepted["b"][key])
+    }
+    told = run_process("python", "-m", "ingest", "experiment", LAKE_ROOT=str(worker.lake))
+    assert (told.returncode, f"{len(accepted['b']):,} (" in told.stdout) == (0, True)
+
+
+def place(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["_load_id"], row["_source_file"], row["_source_line"]
+
+
+def filled(row: dict[str, Any]) -> int:
+    return sum(row[column] is not None for column in ("event_id", "truck_id", "payload"))
+
+
 def test_a_load_during_a_build_that_makes_deleted_tables_again_costs_nothing(
     sample_of_two_days: tuple[Worker, Tables, list[Any]],
 ) -> None:
