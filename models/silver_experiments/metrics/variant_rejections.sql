@@ -15,9 +15,10 @@ of_variant_{{ variant }} as (
 {% endfor -%}
 counted as (
 
-    select * from of_variant_a
-    union all
-    select * from of_variant_b
+    {%- for variant in ['a', 'b'] %}
+    select * from of_variant_{{ variant }}
+    {{- ' union all' if not loop.last }}
+    {%- endfor %}
 
 ),
 
