@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+WHITE_SPACE = " \t\n\v\f\r"
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.(\d{1,9}))?)?"
     r"(?:Z|([+-])(0\d|1[0-7]|18)(?::?([0-5]\d))?)?",
@@ -19,7 +20,7 @@ _LARGEST_OFFSET = timedelta(hours=18)
 
 def parse_time(text: str) -> datetime | None:
     """Read ISO 8601 or Unix time (seconds or milliseconds) as the macro parse_timestamp does; None if it is neither."""
-    text = text.strip(" \t\n\v\f\r")
+    text = text.strip(WHITE_SPACE)
     if found := _ISO.fullmatch(text):
         date, hour, minute, second, fraction, sign, hours, minutes = found.groups()
         offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))

@@ -14,7 +14,7 @@ from ingest.lake import has_table, literal, query
 from ingest.manifest import read_manifest
 from ingest.raw_records import raw_records, record_bytes
 from ingest.report import printable
-from ingest.times import parse_time
+from ingest.times import WHITE_SPACE, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -56,9 +56,9 @@ def trace(lake: Lake, raw: Path, question: Question) -> list[Row]:
         condition = f"_source_file = {literal(question.source_file)} and _source_line = {question.line}"
         records = [*_records(lake, "driver_events", condition), *_records(lake, "companies", condition)]
     elif question.company_id is not None:
-        records = _records(lake, "companies", f"trim({literal(question.company_id)}) = trim(company_id)")
+        records = _records(lake, "companies", _is_id("company_id", question.company_id))
     elif question.event_id is not None:
-        records = _records(lake, "driver_events", f"trim({literal(question.event_id)}) = trim(event_id)")
+        records = _records(lake, "driver_events", _is_id("event_id", question.event_id))
     else:
         message = (
             "name a record: --driver-id and --event-timestamp, --source-file and --line, --company-id, or --event-id."
@@ -73,11 +73,21 @@ def _events_at(lake: Lake, driver_id: str, event_timestamp: str) -> list[Row]:
     if at is None:
         message = f"--event-timestamp {event_timestamp!r} is no time: wanted ISO 8601, or Unix seconds or milliseconds."
         raise IngestError(message)
-    accepted = _rows(lake, "silver.driver_events", f"driver_id = {literal(driver_id.strip())} and {_is_at(at)}")
+    accepted = _rows(lake, "silver.driver_events", f"{_is_id('driver_id', driver_id)} and {_is_at(at)}")
     if accepted:
         return _records(lake, "driver_events", _at_places([*accepted, *_duplicates_of(lake, accepted)]))
-    of_driver = _records(lake, "driver_events", f"trim(driver_id) = {literal(driver_id.strip())}")
-    return [row for row in of_driver if parse_time(row["event_timestamp"] or row["timestamp"] or "") == at]
+    of_driver = _records(lake, "driver_events", _is_id("driver_id", driver_id))
+    return [row for row in of_driver if parse_time(_time_text(row)) == at]
+
+
+def _time_text(row: Row) -> str:
+    text = (row["event_timestamp"] or "").strip(WHITE_SPACE)
+    return text or row["timestamp"] or ""
+
+
+def _is_id(column: str, value: str) -> str:
+    """Give the condition that a column, trimmed as silver does, is this id."""
+    return f"btrim({column}, {literal(WHITE_SPACE)}) = {literal(value.strip(WHITE_SPACE))}"
 
 
 def _is_at(at: datetime) -> str:
