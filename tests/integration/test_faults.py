@@ -43,13 +43,17 @@ LOAD_STEPS = [
 MODELS = [
     "silver.company_history", "silver.driver_events", "silver.companies", "silver.rejected_companies",
     "silver.rejected_driver_events", "gold.driving_sessions", "gold.enriched_driver_events",
-    "gold.daily_driver_activity", "gold.daily_company_activity",
+    "gold.daily_driver_activity", "gold.daily_company_activity", "audit.source_file_audit", "audit.unknown_keys",
+    "audit.unmatched_companies",
 ]  # fmt: skip
 BUILD_STEPS = [
     "sql:insert into audit.pipeline_runs:after",
+    "sql:update audit.pipeline_runs set status = 'abandoned':after",
     *(f"sql:(?s)^(?!.*pipeline_steps).*(insert into|merge into|table) {model}\\b:after" for model in MODELS),
     "sql:merge into audit.pipeline_steps:after",
-    "sql:update audit.pipeline_runs:before",
+    "sql:insert into audit.enrichment_audit:after",
+    "sql:insert into audit.rejection_audit:before",
+    "sql:update audit.pipeline_runs set ended_at:before",
 ]
 
 
@@ -110,6 +114,9 @@ class Deployment:
             if (self.lake / "silver").exists():
                 assert difference(read_table(self.lake, table), wanted) == [], table
 
+        runs = read_table(self.lake, "audit.pipeline_runs") if (self.lake / "audit" / "pipeline_runs").exists() else []
+        assert {run["status"] for run in runs} <= {"succeeded", "failed", "abandoned"}
+
     def loaded_at(self, load_id: int) -> datetime:
         rows = read_table(self.lake, "bronze.source_files")
         time: datetime = next(row["_loaded_at"] for row in rows if row["_load_id"] == load_id)
@@ -139,7 +146,7 @@ def test_a_load_and_a_build_killed_at_every_step_end_as_if_undisturbed(deploymen
     assert deployment.build() == 0
     deployment.next_day()
     assert deployment.load() == 0
-    for step in some(BUILD_STEPS, [2, 7, 10]):
+    for step in some(BUILD_STEPS, [3, 8, -3]):
         deployment.die_at(step, "dbt", *BUILD)
     assert deployment.build() == 0
     deployment.check()

@@ -123,6 +123,30 @@ def filled(row: dict[str, Any]) -> int:
     return sum(row[column] is not None for column in ("event_id", "truck_id", "payload"))
 
 
+def test_a_breach_stays_one_until_a_build_succeeds_with_it(
+    sample_of_two_days: tuple[Worker, Tables, list[Any]],
+) -> None:
+    worker, _, _ = sample_of_two_days
+    (worker.raw / "events" / "bad.jsonl").write_text("not json\n" * 9, encoding="utf-8")
+    assert worker.load() == 0
+    build = (*BUILD_UNTESTED, "--select", "+source_file_audit")
+    assert worker.dbt(*build, "--vars", "{strict_thresholds: true, maximum_rejected_driver_events: 2}") == 1
+    codes = [worker.dbt(*build, "--vars", f"{{strict_thresholds: {strict}}}") for strict in (True, True, False, True)]
+    assert codes == [1, 1, 0, 0]
+    runs = sorted(read_table(worker.lake, "audit.pipeline_runs"), key=lambda run: run["started_at"])[-4:]
+    assert [run["status"] for run in runs] == ["failed", "failed", "succeeded", "succeeded"]
+    assert "100.00% of 9 new records of driver_events are rejected, at most 5.00% may be" in runs[0]["failed_step"]
+    judged = {row["run_id"]: row for row in read_table(worker.lake, "audit.rejection_audit")
+              if row["feed"] == "driver_events"}  # fmt: skip
+    assert [(judged[run["run_id"]]["rejected"], judged[run["run_id"]]["status"]) for run in runs] == [
+        (9, "breached"), (9, "breached"), (9, "breached"), (0, "ok")
+    ]  # fmt: skip
+    file = next(
+        row for row in read_table(worker.lake, "audit.source_file_audit") if row["_source_file"] == "events/bad.jsonl"
+    )
+    assert (file["status"], file["reason"]) == ("unusable", "none of its records is without a defect")
+
+
 def test_a_load_during_a_build_that_makes_deleted_tables_again_costs_nothing(
     sample_of_two_days: tuple[Worker, Tables, list[Any]],
 ) -> None:
