@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ingest.lake import Lake
 
 LOCK_SECONDS = 60
+METASTORE_BYTES = 4 << 20
 
 
 def start_spark(project: Path, lake: Lake, *, with_metastore: bool) -> SparkSession:
@@ -104,6 +106,8 @@ def check_metastore(session: SparkSession, lake: Lake) -> None:
     try:
         session.sql("show databases").collect()
     except (PySparkException, Py4JError) as error:
+        with tempfile.TemporaryFile(dir=lake.root) as probe:
+            probe.write(bytes(METASTORE_BYTES))  # a full disk speaks for itself
         message = (
             f"{lake.root / 'metastore'}: the metastore is damaged, or open in another program; close that, or delete "
             "this folder, and run again: every table is found by its folder."

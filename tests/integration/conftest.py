@@ -76,13 +76,15 @@ def sample_of_two_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
         assert worker.load() == 0
         loads.append(tree.load(load_id=load_id, loaded_at=loaded_at(lake, load_id)))
         assert worker.dbt(*BUILD) == 0
-    shutil.copytree(lake, folder / "kept")
+    for name in ("raw", "lake"):
+        shutil.copytree(folder / name, folder / "kept" / name)
+    shutil.copy(folder / "raw.truth.jsonl", folder / "kept")
     yield worker, snapshot(lake), loads
     worker.kill()
 
 
 @pytest.fixture(scope="session")
 def built(sample_of_two_days: tuple[Worker, Tables, list[Any]]) -> tuple[Path, Path]:
-    """Give the raw files of the two days and a copy of their lake, to be read only."""
-    folder = sample_of_two_days[0].lake.parent
-    return folder / "raw", folder / "kept"
+    """Give a copy of the raw files of the two days and of their lake, to be read only."""
+    folder = sample_of_two_days[0].lake.parent / "kept"
+    return folder / "raw", folder / "lake"

@@ -195,7 +195,7 @@ SMALL_DISK = """
 """
 
 
-FULL_DISKS = [("load", 100_000), ("load", 20_000), ("build", 700_000), ("build", 1_500_000)]
+FULL_DISKS = [("load", 100_000), ("load", 20_000), ("build", 700_000), ("build", 4_000_000)]
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="a small disk needs a mount of one's own")
