@@ -62,6 +62,11 @@ def query(lake: Lake, sql: str, **tables: str) -> list[dict[str, Any]]:
     return [row for rows in query_batches(lake, sql, **tables) for row in rows]
 
 
+def query_if_there(lake: Lake, name: str, sql: str) -> list[dict[str, Any]]:
+    """Answer a query over one table, called `t` in it; a table that is not there yet has no rows."""
+    return query(lake, sql, t=name) if has_table(lake, name) else []
+
+
 def query_batches(lake: Lake, sql: str, **tables: str) -> Iterator[list[dict[str, Any]]]:
     """Answer a query as `query` does, some thousands of rows at a time."""
     from deltalake import QueryBuilder  # costs a quarter of a second, and --help needs none of it

@@ -12,7 +12,7 @@ import jinja2
 
 from ingest.charts import bars, line, stacked_bars
 from ingest.errors import IngestError
-from ingest.lake import has_table, is_lake, literal, query
+from ingest.lake import has_table, is_lake, literal, query, query_if_there
 from ingest.status import findings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def write_report(lake: Lake, path: Path) -> None:
 
 def facts(lake: Lake) -> Row:
     """Give the numbers and texts of the page."""
-    files = _rows(lake, "audit.source_file_audit", "select * from t")
+    files = query_if_there(lake, "audit.source_file_audit", "select * from t")
     counts = {
         feed: {name: sum(row[name] for row in files if row["feed"] == feed)
                for name in ("records", "accepted", "duplicates", "rejected", "conflicting")}
@@ -50,11 +50,11 @@ def facts(lake: Lake) -> Row:
         "files": len(files),
         "unreconciled": sum(not row["is_reconciled"] for row in files),
         "loads": len({row["_load_id"] for row in files}),
-        "build": _rows(lake, "audit.pipeline_runs", "select * from t order by started_at desc limit 1"),
+        "build": query_if_there(lake, "audit.pipeline_runs", "select * from t order by started_at desc limit 1"),
         "match": enrichment[-1] if enrichment else None,
         "needs": findings(lake),
         "reasons": _reasons(files),
-        "unmatched": _rows(
+        "unmatched": query_if_there(
             lake, "audit.unmatched_companies", f"select * from t order by events desc, company_id limit {MOST_ROWS}"
         ),
         "attention": _attention(lake, files),
@@ -64,7 +64,7 @@ def facts(lake: Lake) -> Row:
 def charts(lake: Lake) -> Row:
     """Give the page's charts as SVG; one that has nothing to show yet is missing."""
     drawn = {}
-    files = _rows(lake, "audit.source_file_audit", "select _load_id, reject_reasons from t")
+    files = query_if_there(lake, "audit.source_file_audit", "select _load_id, reject_reasons from t")
     loads = sorted({row["_load_id"] for row in files})[-MOST_LOADS:]
     rejected: Counter[tuple[int, str]] = Counter()
     for row in files:
@@ -89,10 +89,6 @@ def charts(lake: Lake) -> Row:
     return drawn
 
 
-def _rows(lake: Lake, name: str, sql: str) -> list[Row]:
-    return query(lake, sql, t=name) if has_table(lake, name) else []
-
-
 def _enrichment(lake: Lake) -> list[Row]:
     if not has_table(lake, "audit.enrichment_audit"):
         return []
@@ -109,7 +105,7 @@ def _days(lake: Lake) -> list[Row]:
         " sum(delivered_events) as delivered from t group by event_date order by event_date desc"
         f" limit {MOST_DAYS}"
     )
-    return _rows(lake, "gold.daily_driver_activity", sql)[::-1]
+    return query_if_there(lake, "gold.daily_driver_activity", sql)[::-1]
 
 
 def _steps(lake: Lake) -> list[Row]:
@@ -151,7 +147,7 @@ def _command(lake: Lake, file: Row) -> str | None:
         f"select min(_source_line) as line from t where _load_id = {file['_load_id']}"
         f" and _source_file = {literal(file['_source_file'])} and reject_reason not in ('duplicate', 'unchanged')"
     )
-    for row in _rows(lake, f"silver.rejected_{file['feed']}", sql):
+    for row in query_if_there(lake, f"silver.rejected_{file['feed']}", sql):
         if row["line"] is not None:
             return f"python -m ingest trace --source-file {shlex.quote(file['_source_file'])} --line {row['line']}"
     return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from ingest.lake import BUILD_LOCK, has_table, is_held, is_lake, query
+from ingest.lake import BUILD_LOCK, has_table, is_held, is_lake, query, query_if_there
 from ingest.load import learn
 from ingest.staging import changed_files
 
@@ -71,10 +71,6 @@ def findings(lake: Lake) -> list[str]:
     return [*_failed_files(lake), *_audit_findings(lake)]
 
 
-def _rows(lake: Lake, name: str, sql: str) -> list[dict[str, Any]]:
-    return query(lake, sql, t=name) if has_table(lake, name) else []
-
-
 def _count(lake: Lake, name: str) -> int:
     return int(query(lake, "select count(*) as n from t", t=name)[0]["n"])
 
@@ -115,20 +111,26 @@ def _progress(lake: Lake, listing: Listing | None, limits: Limits) -> Iterator[s
 
 
 def _last_run(lake: Lake) -> list[dict[str, Any]]:
-    return _rows(lake, "audit.pipeline_runs", "select * from t order by started_at desc limit 1")
+    return query_if_there(lake, "audit.pipeline_runs", "select * from t order by started_at desc limit 1")
 
 
 def _built_up_to(lake: Lake) -> int:
     """Give the load up to which every table of silver and gold is complete."""
     sql = "select step, max(complete_up_to_load_id) as load_id from t group by step"
-    numbers = {row["step"].rpartition(".")[2]: row["load_id"] or 0 for row in _rows(lake, "audit.pipeline_steps", sql)}
+    numbers = {
+        row["step"].rpartition(".")[2]: row["load_id"] or 0 for row in query_if_there(lake, "audit.pipeline_steps", sql)
+    }
     return min(numbers.get(model, 0) for model in MODELS)
 
 
 def _undeclared_keys(lake: Lake, feeds: Sequence[Feed]) -> Iterator[str]:
     declared = {(feed.name, key) for feed in feeds for key in feed.keys}
     sql = "select feed, unknown_key, sum(records) as n from t group by feed, unknown_key order by n desc, unknown_key"
-    found = [row for row in _rows(lake, "audit.unknown_keys", sql) if (row["feed"], row["unknown_key"]) not in declared]
+    found = [
+        row
+        for row in query_if_there(lake, "audit.unknown_keys", sql)
+        if (row["feed"], row["unknown_key"]) not in declared
+    ]
     for row in found[:MOST_FILES]:
         yield f"{row['feed']}: {row['n']:,} records have the key {row['unknown_key']!r}, which is not declared"
     if len(found) > MOST_FILES:
@@ -151,12 +153,12 @@ def _audit_findings(lake: Lake) -> Iterator[str]:
         elif run["status"] != "succeeded" and not is_held(lake, BUILD_LOCK):
             yield "the last build was killed: run 'dbt build' again"
         of_run = f"where run_id = '{run['run_id']}' and status = 'breached'"
-        for row in _rows(lake, "audit.enrichment_audit", f"select * from t {of_run}"):
+        for row in query_if_there(lake, "audit.enrichment_audit", f"select * from t {of_run}"):
             yield (
                 f"{row['match_rate']:.2%} of {row['events']:,} events have a known company, wanted are at least "
                 f"{row['threshold']:.2%}: see audit.unmatched_companies"
             )
-        for row in _rows(lake, "audit.rejection_audit", f"select * from t {of_run}"):
+        for row in query_if_there(lake, "audit.rejection_audit", f"select * from t {of_run}"):
             yield (
                 f"{row['rejected_share']:.2%} of {row['records']:,} records of {row['feed']} are rejected, at most "
                 f"{row['threshold']:.2%} may be: see audit.source_file_audit"
@@ -168,7 +170,7 @@ def _audit_findings(lake: Lake) -> Iterator[str]:
     newest = learn(lake).newest
     found = [
         row
-        for row in _rows(lake, "audit.source_file_audit", sql)
+        for row in query_if_there(lake, "audit.source_file_audit", sql)
         if not row["is_reconciled"] or newest[row["_source_file"]].load_id == row["_load_id"]
     ]
     for row in found[:MOST_FILES]:

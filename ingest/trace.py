@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ingest.discovery import decode_name
 from ingest.documents import NotJsonError
 from ingest.errors import IngestError
-from ingest.lake import has_table, literal, query
+from ingest.lake import literal, query_if_there
 from ingest.manifest import read_manifest
 from ingest.raw_records import raw_records, record_bytes
 from ingest.report import printable
@@ -98,19 +98,17 @@ def _records(lake: Lake, feed: str, condition: str) -> list[Row]:
     return [row | {"feed": feed} for row in _rows(lake, f"bronze.{feed}", condition)]
 
 
-def _rows(lake: Lake, table: str, condition: str, columns: str = "*") -> list[Row]:
-    if not has_table(lake, table):
-        return []
-    return query(lake, f"select {columns} from t where {condition}", t=table)
+def _rows(lake: Lake, table: str, condition: str) -> list[Row]:
+    return query_if_there(lake, table, f"select * from t where {condition}")
 
 
 def _place(row: Row) -> tuple[int, bytes, int]:
     return row["_load_id"], row["_source_file"].encode(), row["_source_line"]
 
 
-def _at_places(rows: Iterable[Row], prefix: str = "") -> str:
+def _at_places(rows: Iterable[Row], prefix: str = "_") -> str:
     """Give the condition that a row, or with a prefix what it refers to, is at one of these places."""
-    names = [f"{prefix}{name}" if prefix == "" else f"{prefix}{name[1:]}" for name in _PLACE]
+    names = [f"{prefix}{name[1:]}" for name in _PLACE]
     places = [
         f"({names[0]} = {row['_load_id']} and {names[1]} = {literal(row['_source_file'])}"
         f" and {names[2]} = {row['_source_line']})"
