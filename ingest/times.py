@@ -19,7 +19,10 @@ _LARGEST_OFFSET = timedelta(hours=18)
 
 
 def parse_time(text: str) -> datetime | None:
-    """Read ISO 8601 or Unix time (seconds or milliseconds) as the macro parse_timestamp does; None if it is neither."""
+    """Read ISO 8601 or Unix time (seconds or milliseconds) as the macro parse_timestamp does.
+
+    None if it is neither, or before the year 1 or after 9999, which datetime cannot hold and silver never accepts.
+    """
     text = text.strip(WHITE_SPACE)
     if found := _ISO.fullmatch(text):
         date, hour, minute, second, fraction, sign, hours, minutes = found.groups()

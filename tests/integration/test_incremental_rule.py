@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 LOADED_AT = datetime(2024, 6, 1, tzinfo=UTC)
 BRONZE = (
     ", ".join(f"`{key}` string" for key in EVENT_KEYS)
-    + ", _raw string, _defect string, _source_file string, _source_line bigint, _source_file_id string"
-    + ", _load_id bigint, _loaded_at timestamp"
+    + ", _raw string, _defect string, _unknown_keys array<string>, _source_file string, _source_line bigint"
+    + ", _source_file_id string, _load_id bigint, _loaded_at timestamp"
 )
 EVENT = st.builds(
     '{{"driver_id":"{}","event_timestamp":"2024-03-{:02}T06:0{}:00Z","event_type":"{}","company_id":"{}"}}'.format,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import jinja2
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ingest import times
@@ -16,6 +16,8 @@ from tests.reference import EPOCH, parse_time, trimmed
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+MICROSECOND = timedelta(microseconds=1)
+FIRST, LAST = ((end.replace(tzinfo=UTC) - EPOCH) // MICROSECOND for end in (datetime.min, datetime.max))  # noqa: DTZ901
 TWO = st.integers(0, 99).map("{:02}".format)
 NEAR = st.sampled_from(["00", "01", "12", "13", "23", "24", "29", "30", "31", "59", "60"])
 DATE = st.tuples(st.sampled_from(["2024", "2023", "1900", "2000", "0000", "9999", "24", "20240"]), NEAR, NEAR).map(
@@ -48,6 +50,11 @@ def test_sql_and_python_read_the_same_time_in_every_text(spark: SparkSession, te
 
 @settings(max_examples=2_000, deadline=None)
 @given(text=TEXT)
-def test_questions_read_times_as_silver_does(text: str) -> None:
-    found, wanted = times.parse_time(text), parse_time(trimmed(text))
-    assert (None if found is None else (found - EPOCH) // timedelta(microseconds=1)) == wanted
+@example("0000-01-01T00:00")
+@example("9999-12-31 23:00-18")
+def test_questions_read_times_as_silver_does_from_the_year_1_to_9999(text: str) -> None:
+    wanted = parse_time(trimmed(text))
+    if wanted is not None and not FIRST <= wanted <= LAST:
+        wanted = None
+    found = times.parse_time(text)
+    assert (None if found is None else (found - EPOCH) // MICROSECOND) == wanted
