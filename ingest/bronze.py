@@ -101,7 +101,6 @@ def _append(rows: DataFrame, lake: Lake, table: str, plan: Manifest) -> None:
     (
         rows.write.format("delta")
         .mode("append")
-        .option("mergeSchema", "true")
         .option("txnAppId", table)
         .option("txnVersion", plan.load_id)
         .save(str(lake.table(table)))

@@ -84,6 +84,7 @@ def run_load(settings: Settings, report: Report, start_spark: Callable[[], Spark
         manifests = [finish(lake, feeds, report, start_spark)] if lake.plan.exists() else []
         knowledge = learn(lake)
         check_load_ids(lake, feeds, knowledge.load_id)
+        add_declared_keys(lake, feeds)
         while True:
             plan, has_more = _plan(settings, listing, knowledge, report, lake.staging)
             if plan.versions:
@@ -148,6 +149,19 @@ def check_load_ids(lake: Lake, feeds: tuple[Feed, ...], load_id: int) -> None:
                 "the two was restored or cut short. Nothing was changed: restore both from the same backup."
             )
             raise IngestError(message)
+
+
+def add_declared_keys(lake: Lake, feeds: tuple[Feed, ...]) -> None:
+    """Give each bronze table a column for every key that was declared since it was made."""
+    for feed in feeds:
+        table = f"bronze.{feed.name}"
+        columns = column_types(lake, table) if has_table(lake, table) else feed.keys
+        added = [key for key in feed.keys if key not in columns]
+        if added:
+            from deltalake import Field
+            from deltalake.schema import PrimitiveType
+
+            open_table(lake, table).alter.add_columns([Field(key, PrimitiveType("string")) for key in added])
 
 
 def finish(lake: Lake, feeds: tuple[Feed, ...], report: Report, start_spark: Callable[[], SparkSession]) -> Manifest:

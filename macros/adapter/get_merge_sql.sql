@@ -3,14 +3,10 @@
     are NULL, and a model can name, as `meta.delete_when`, the source rows whose match is to go, all in one commit.
 #}
 {% macro spark__get_merge_sql(target, source, unique_key, dest_columns, incremental_predicates) -%}
-    {%- set delete_when = config.get('meta', {}).get('delete_when') -%}
-    {%- set on = [] -%}
-    {%- for key in unique_key -%}
-        {%- do on.append('target.' ~ key ~ ' <=> source.' ~ key) -%}
-    {%- endfor %}
+    {%- set delete_when = config.get('meta', {}).get('delete_when') %}
     merge into {{ target }} as target
     using {{ source }} as source
-    on {{ on | join(' and ') }}
+    on {{ same('target', 'source', unique_key) }}
     {%- if delete_when %}
     when matched and source.{{ delete_when }} then delete
     {%- endif %}

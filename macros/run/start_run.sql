@@ -10,8 +10,9 @@
                 {%- do threshold(name) -%}
             {%- endfor -%}
             {%- do close_abandoned_runs() -%}
+            {%- do check_replay() -%}
             insert into {{ source('audit', 'pipeline_runs') }} (run_id, command, started_at, up_to_load_id, status)
-            values ('{{ invocation_id }}', '{{ flags.WHICH }}', current_timestamp(), {{ newest_load_id() }}, 'running')
+            values ('{{ invocation_id }}', '{{ command() }}', current_timestamp(), {{ newest_load_id() }}, 'running')
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
@@ -23,6 +24,12 @@
     {%- if run_query('select 1 from ' ~ runs ~ " where status = 'running' limit 1").rows | length > 0 -%}
         {%- do run_query('update ' ~ runs ~ " set status = 'abandoned' where status = 'running'") -%}
     {%- endif -%}
+{%- endmacro %}
+
+
+{# What audit.pipeline_runs calls this run. #}
+{% macro command() -%}
+    {{ return('replay' if var('replay') else 'full-refresh' if flags.FULL_REFRESH else flags.WHICH) }}
 {%- endmacro %}
 
 

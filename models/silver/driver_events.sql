@@ -1,4 +1,4 @@
-{{ config(incremental_strategy='append') }}
+{{ config(incremental_strategy='append', unique_key=['driver_id', 'event_timestamp']) }}
 {%- set loads = loads_to_read() %}
 {%- set window = '_load_id > ' ~ loads.after ~ ' and _load_id <= ' ~ loads.up_to %}
 

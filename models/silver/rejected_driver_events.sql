@@ -1,4 +1,4 @@
-{{ config(incremental_strategy='append') }}
+{{ config(incremental_strategy='append', unique_key=['_load_id', '_source_file', '_source_line']) }}
 {%- set loads = loads_to_read() %}
 {%- set window = '_load_id > ' ~ loads.after ~ ' and _load_id <= ' ~ loads.up_to %}
 
