@@ -7,7 +7,7 @@ import sys
 import time
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.table import Table
 from ingest.discovery import list_raw
 from ingest.errors import explain
 from ingest.experiment import show_experiment
+from ingest.export import export as export_table
 from ingest.lake import Lake, only_builder
 from ingest.load import Settings, preview_load, run_load
 from ingest.maintain import MOST_DAYS, versions_at
@@ -67,6 +68,7 @@ def commands() -> None:
       python -m ingest experiment       compare the variants of silver
       python -m ingest maintain         compact the tables, and remove files that nobody needs
       python -m ingest as-of            say how to read the tables as they were after a build
+      python -m ingest export           write a table as Parquet or CSV files
       python -m ingest verify           check that the lake holds every record once
 
     Exit codes: 0 done; 1 done, but a file failed or there is something to see to (a line says what); 2 not done.
@@ -265,6 +267,18 @@ def maintain(*, lake: Path, days: int, dry_run: bool) -> None:
         counts = (done.files_before, done.files, done.bytes_before, done.bytes)
         table.add_row(done.table, *(f"{count:,}" for count in counts))
     Console(highlight=False).print(table)
+
+
+@commands.command()
+@lake_option
+@click.option("--table", required=True, help="Table to write, such as gold.enriched_driver_events.")
+@click.option("--to", "folder", required=True, type=click.Path(path_type=Path), help="Folder to make for its files.")
+@click.option("--format", "file_format", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True,
+              help="What the files are.")  # fmt: skip
+def export(*, lake: Path, table: str, folder: Path, file_format: Literal["parquet", "csv"]) -> None:
+    """Write a table, as it is now, as plain files for those who have no Delta reader."""
+    rows = export_table(Lake(_resolved("lake", lake)), table, Path.cwd() / folder, file_format)
+    click.echo(f"{rows:,} rows of {table} in {folder}")
 
 
 @commands.command()

@@ -116,7 +116,7 @@ def tables_of(lake: Lake) -> list[str]:
 def column_types(lake: Lake, name: str) -> dict[str, str]:
     """Give the columns of a table and their Delta types."""
     fields = open_table(lake, name).schema().fields
-    return {field.name: str(getattr(field.type, "type", "nested")) for field in fields}
+    return {field.name: str(field.type.type) for field in fields}
 
 
 @contextmanager
