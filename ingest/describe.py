@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ingest.lake import has_table, query
+from ingest.lake import has_table
+from ingest.status import reject_reasons
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +35,7 @@ def describe(nodes: Mapping[str, Any], lake: Lake) -> None:
 
 def shares(lake: Lake, name: str) -> str:
     """Give the reasons of a rejected table and their shares as a table in Markdown."""
-    sql = "select reject_reason, count(*) as n from t group by reject_reason order by n desc, reject_reason"
-    rows = query(lake, sql, t=name)
+    rows = reject_reasons(lake, name)
     total = sum(row["n"] for row in rows)
     lines = [f"| {row['reject_reason']} | {row['n']:,} | {row['n'] / total:.1%} |" for row in rows]
     return "\n".join(["| reason | records | share |", "|---|---:|---:|", *lines])

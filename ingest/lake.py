@@ -54,6 +54,13 @@ def is_lake(lake: Lake) -> bool:
     return is_marked or has_table(lake, "bronze.source_files")
 
 
+def check_is_lake(lake: Lake) -> None:
+    """Raise IngestError if there is no lake in this place."""
+    if not is_lake(lake):
+        message = f"{lake.root}: there is no lake in this place; name one with --lake or LAKE_ROOT."
+        raise IngestError(message)
+
+
 def query(lake: Lake, sql: str, **tables: str) -> list[dict[str, Any]]:
     """Answer a query over tables of the lake, each named `schema.table` and known to the SQL by its keyword.
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from ingest.charts import bars, line, stacked_bars
-from ingest.errors import IngestError
-from ingest.lake import has_table, is_lake, literal, query, query_if_there
+from ingest.lake import check_is_lake, has_table, literal, query, query_if_there
+from ingest.load import learn
 from ingest.status import findings
 
 if TYPE_CHECKING:
@@ -26,24 +26,22 @@ Row = dict[str, Any]
 
 def write_report(lake: Lake, path: Path) -> None:
     """Write the report on a lake. Raises IngestError if there is no lake, or the file cannot be written."""
-    if not is_lake(lake):
-        message = f"{lake.root}: there is no lake in this place; name one with --lake or LAKE_ROOT."
-        raise IngestError(message)
+    check_is_lake(lake)
     template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
-    page = template.render(**facts(lake), charts=charts(lake))
+    files = query_if_there(lake, "audit.source_file_audit", "select * from t")
+    enrichment = _enrichment(lake)
+    page = template.render(**facts(lake, files, enrichment), charts=charts(lake, files, enrichment))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
-def facts(lake: Lake) -> Row:
-    """Give the numbers and texts of the page."""
-    files = query_if_there(lake, "audit.source_file_audit", "select * from t")
+def facts(lake: Lake, files: list[Row], enrichment: list[Row]) -> Row:
+    """Give the numbers and texts of the page from the audit of files, that of enrichment, and the lake."""
     counts = {
         feed: {name: sum(row[name] for row in files if row["feed"] == feed)
                for name in ("records", "accepted", "duplicates", "rejected", "conflicting")}
         for feed in ("driver_events", "companies")
     }  # fmt: skip
-    enrichment = _enrichment(lake)
     return {
         "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "counts": counts,
@@ -52,7 +50,7 @@ def facts(lake: Lake) -> Row:
         "loads": len({row["_load_id"] for row in files}),
         "build": query_if_there(lake, "audit.pipeline_runs", "select * from t order by started_at desc limit 1"),
         "match": enrichment[-1] if enrichment else None,
-        "needs": findings(lake),
+        "needs": findings(lake, learn(lake)),
         "reasons": _reasons(files),
         "unmatched": query_if_there(
             lake, "audit.unmatched_companies", f"select * from t order by events desc, company_id limit {MOST_ROWS}"
@@ -61,10 +59,9 @@ def facts(lake: Lake) -> Row:
     }
 
 
-def charts(lake: Lake) -> Row:
+def charts(lake: Lake, files: list[Row], enrichment: list[Row]) -> Row:
     """Give the page's charts as SVG; one that has nothing to show yet is missing."""
     drawn = {}
-    files = query_if_there(lake, "audit.source_file_audit", "select _load_id, reject_reasons from t")
     loads = sorted({row["_load_id"] for row in files})[-MOST_LOADS:]
     rejected: Counter[tuple[int, str]] = Counter()
     for row in files:
@@ -73,10 +70,10 @@ def charts(lake: Lake) -> Row:
     if reasons:
         series = {reason: [rejected[load, reason] for load in loads] for reason in sorted(reasons)}
         drawn["rejects"] = stacked_bars([f"load {load}" for load in loads], series, unit="records")
-    if enrichment := _enrichment(lake)[-MOST_LOADS:]:
-        labels = [f"{row['started_at']:%m-%d %H:%M}" for row in enrichment]
-        rates = [100 * row["match_rate"] for row in enrichment]
-        drawn["match"] = line(labels, rates, threshold=[100 * row["threshold"] for row in enrichment], unit="% matched")
+    if builds := enrichment[-MOST_LOADS:]:
+        labels = [f"{row['started_at']:%m-%d %H:%M}" for row in builds]
+        rates = [100 * row["match_rate"] for row in builds]
+        drawn["match"] = line(labels, rates, threshold=[100 * row["threshold"] for row in builds], unit="% matched")
     if days := _days(lake):
         types = ("start_driving", "stop_driving", "delivered")
         drawn["days"] = stacked_bars(

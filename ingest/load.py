@@ -214,7 +214,7 @@ def _plan(
             loaded_at=loaded_at,
             folder=folder,
             limits=settings.limits,
-            resume=lambda version: complete_version(lake, version),
+            resume=lambda version: complete_version(lake, version.source_file, version.loaded_at),
             now=lambda: datetime.now(UTC),
             on_progress=on_progress,
         )

@@ -87,9 +87,9 @@ def known_versions(lake: Lake) -> list[FileVersion]:
     return [FileVersion(**dict(zip(names, row.values(), strict=True)), **MANIFEST_ONLY) for row in rows]
 
 
-def complete_version(lake: Lake, version: FileVersion) -> FileVersion | None:
-    """Look the version up in its load's JSON manifest; None if that is lost."""
-    return _versions(lake.manifest(version.loaded_at)).get(version.source_file)
+def complete_version(lake: Lake, source_file: str, loaded_at: datetime) -> FileVersion | None:
+    """Look a version of a file up in the JSON manifest of the load that started then; None if that is lost."""
+    return _versions(lake.manifest(loaded_at)).get(source_file)
 
 
 @lru_cache(maxsize=64)

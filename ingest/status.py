@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ingest.discovery import Listing
     from ingest.feeds import Feed
     from ingest.lake import Lake
+    from ingest.load import Knowledge
     from ingest.staging import Limits
 
 MOST_FILES = 10
@@ -59,28 +60,34 @@ def show_status(
             console.print(_reasons(lake, name))
     if has_table(lake, "gold.enriched_driver_events"):
         console.print(f"\n{_unmatched(lake)}")
-    for line in _progress(lake, listing, limits):
+    knowledge = learn(lake)
+    for line in _progress(lake, knowledge, listing, limits):
         console.print(line, soft_wrap=True)
     for line in _undeclared_keys(lake, feeds):
         console.print(line, soft_wrap=True, markup=False)
-    return findings(lake) if is_lake(lake) else []
+    return findings(lake, knowledge) if is_lake(lake) else []
 
 
-def findings(lake: Lake) -> list[str]:
+def findings(lake: Lake, knowledge: Knowledge) -> list[str]:
     """Say what of a lake needs a person, a sentence each."""
-    return [*_failed_files(lake), *_audit_findings(lake)]
+    return [*_failed_files(knowledge), *_audit_findings(lake, knowledge)]
 
 
 def _count(lake: Lake, name: str) -> int:
     return int(query(lake, "select count(*) as n from t", t=name)[0]["n"])
 
 
+def reject_reasons(lake: Lake, name: str) -> list[dict[str, Any]]:
+    """Count the rows `n` of a rejected table by `reject_reason`, the most frequent first."""
+    sql = "select reject_reason, count(*) as n from t group by reject_reason order by n desc, reject_reason"
+    return query(lake, sql, t=name)
+
+
 def _reasons(lake: Lake, name: str) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(justify="right")
     table.add_column()
-    sql = "select reject_reason, count(*) as n from t group by reject_reason order by n desc, reject_reason"
-    for row in query(lake, sql, t=name):
+    for row in reject_reasons(lake, name):
         table.add_row(f"{row['n']:,}", row["reject_reason"])
     return table
 
@@ -92,9 +99,8 @@ def _unmatched(lake: Lake) -> str:
     return f"{counts['matched']:,} of {counts['events']:,} events ({share:.1%}) have a known company"
 
 
-def _progress(lake: Lake, listing: Listing | None, limits: Limits) -> Iterator[str]:
+def _progress(lake: Lake, knowledge: Knowledge, listing: Listing | None, limits: Limits) -> Iterator[str]:
     """Say which load and build were the last, and what the next ones would find."""
-    knowledge = learn(lake)
     if knowledge.load_id:
         yield f"last load: {knowledge.load_id}, of {knowledge.loaded_at:%Y-%m-%d %H:%M:%S} UTC"
     for run in _last_run(lake):
@@ -137,15 +143,15 @@ def _undeclared_keys(lake: Lake, feeds: Sequence[Feed]) -> Iterator[str]:
         yield f"and {len(found) - MOST_FILES:,} other keys, see audit.unknown_keys"
 
 
-def _failed_files(lake: Lake) -> Iterator[str]:
-    failed = [version for version in learn(lake).newest.values() if version.status == "failed"]
+def _failed_files(knowledge: Knowledge) -> Iterator[str]:
+    failed = [version for version in knowledge.newest.values() if version.status == "failed"]
     for version in failed[:MOST_FILES]:
         yield f"{version.source_file}: failed, {version.reason}"
     if len(failed) > MOST_FILES:
         yield f"and {len(failed) - MOST_FILES:,} other failed files, see bronze.source_files"
 
 
-def _audit_findings(lake: Lake) -> Iterator[str]:
+def _audit_findings(lake: Lake, knowledge: Knowledge) -> Iterator[str]:
     """Say what the audit of the last build holds against it."""
     for run in _last_run(lake):
         if run["status"] == "failed":
@@ -167,11 +173,10 @@ def _audit_findings(lake: Lake) -> Iterator[str]:
         "select _source_file, _load_id, status, reason, is_reconciled from t"
         " where status = 'unusable' or not is_reconciled order by _load_id desc, _source_file"
     )
-    newest = learn(lake).newest
     found = [
         row
         for row in query_if_there(lake, "audit.source_file_audit", sql)
-        if not row["is_reconciled"] or newest[row["_source_file"]].load_id == row["_load_id"]
+        if not row["is_reconciled"] or knowledge.newest[row["_source_file"]].load_id == row["_load_id"]
     ]
     for row in found[:MOST_FILES]:
         wrong = row["reason"] if row["is_reconciled"] else "manifest, bronze and silver do not agree on its records"

@@ -11,7 +11,7 @@ from ingest.discovery import decode_name
 from ingest.documents import NotJsonError
 from ingest.errors import IngestError
 from ingest.lake import literal, query_if_there
-from ingest.manifest import read_manifest
+from ingest.manifest import complete_version
 from ingest.raw_records import raw_records, record_bytes
 from ingest.report import printable
 from ingest.times import WHITE_SPACE, parse_time
@@ -228,10 +228,8 @@ def _record(lake: Lake, raw: Path, record: Row) -> Row:
 
 def _raw_file(lake: Lake, raw: Path, record: Row) -> str:
     """Tell whether the raw file still has the record on its line: `same`, `changed` or `gone`."""
-    versions = read_manifest(lake.manifest(record["_loaded_at"])).versions
-    is_document = any(
-        version.layout == "document" for version in versions if version.source_file == record["_source_file"]
-    )
+    version = complete_version(lake, record["_source_file"], record["_loaded_at"])
+    is_document = version is not None and version.layout == "document"
     try:
         path = os.fsencode(raw) + b"/" + decode_name(record["_source_file"])
         for line, text in raw_records(path, is_document=is_document):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from ingest.errors import IngestError
-from ingest.lake import column_types, has_table, is_lake, literal, open_table, query, query_batches, tables_of
+from ingest.lake import check_is_lake, column_types, has_table, literal, open_table, query, query_batches, tables_of
 from ingest.manifest import MANIFEST_ONLY, SOURCE_FILES, Manifest, known_versions, read_manifest
 from ingest.raw_records import raw_records, record_bytes
 from ingest.records import LONG_RECORD_BYTES
@@ -53,9 +53,7 @@ def violations_of(lake: Lake, feeds: Sequence[Feed], listing: Listing | None, ch
     `listing` has the raw files, if bronze is to be held to them too. A load that is not finished, or ends
     meanwhile, is none of its business. Raises IngestError if there is no lake.
     """
-    if not is_lake(lake):
-        message = f"{lake.root}: there is no lake in this place; name one with --lake or LAKE_ROOT."
-        raise IngestError(message)
+    check_is_lake(lake)
     try:
         for table in tables_of(lake):
             open_table(lake, table)
