@@ -50,6 +50,7 @@ def stacked_bars(labels: Sequence[str], series: Mapping[str, Sequence[float]], *
         bottom = [below + value for below, value in zip(bottom, values, strict=True)]
     axes.grid(visible=False, axis="x")
     axes.set_ylabel(unit)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     _label(axes, labels)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, labelcolor=_INK)
     return _svg(figure)
