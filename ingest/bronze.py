@@ -29,7 +29,8 @@ SOURCE_FILES_SCHEMA = """
 
 def append_records(spark: SparkSession, lake: Lake, feed: Feed, bundles: Sequence[Path], plan: Manifest) -> None:
     """Append the load's records of one feed to its bronze table, unless an earlier try has done so."""
-    rows = bronze_rows(spark, bundles, plan.versions, feed=feed, load_id=plan.load_id, loaded_at=plan.loaded_at)
+    files = _files(spark, lake.plan, "_source_file string, _source_file_id string")
+    rows = bronze_rows(spark, bundles, files, feed=feed, load_id=plan.load_id, loaded_at=plan.loaded_at)
     _append(rows, lake, f"bronze.{feed.name}", plan)
 
 
@@ -84,16 +85,14 @@ def _not_arrived(lake: Lake, plan: Manifest, feed: Feed, found: str) -> IngestEr
 
 def append_source_files(spark: SparkSession, lake: Lake, manifest: Manifest) -> None:
     """Append the load's rows to bronze.source_files, which marks the load as complete."""
-    rows = [
-        (
-            version.feed, version.source_file, version.source_file_id, version.load_id, version.loaded_at,
-            version.status, version.reason, version.bytes, version.lines, version.blank_lines, version.records,
-            defective, version.first_line, version.file_bytes, version.content_id, version.previous_file_id,
-            version.modified_at,
-        )
-        for version, defective in zip(manifest.versions, manifest.defective_records, strict=True)
-    ]  # fmt: skip
-    _append(spark.createDataFrame(rows, SOURCE_FILES_SCHEMA).coalesce(1), lake, SOURCE_FILES, manifest)
+    rows = _files(spark, lake.manifest(manifest.loaded_at), SOURCE_FILES_SCHEMA).drop("file_number")
+    _append(rows.coalesce(1), lake, SOURCE_FILES, manifest)
+
+
+def _files(spark: SparkSession, manifest: Path, columns: str) -> DataFrame:
+    """Read the files of a manifest or plan, numbered from 0; Spark reads them itself, without Python on its workers."""
+    content = spark.read.schema(f"files array<struct<{columns}>>").json(str(manifest), multiLine=True)
+    return content.select(F.posexplode("files").alias("file_number", "file")).select("file_number", "file.*")
 
 
 def _append(rows: DataFrame, lake: Lake, table: str, plan: Manifest) -> None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
     from ingest.feeds import Feed
-    from ingest.versions import FileVersion
 
 STRICT = {"allowSingleQuotes": "false", "allowNonNumericNumbers": "false"}
 MAX_DIGITS = 1000
@@ -31,7 +30,7 @@ SURROGATE_PAIR = r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2}
 def bronze_rows(
     spark: SparkSession,
     bundles: Sequence[Path],
-    versions: Sequence[FileVersion],
+    files: DataFrame,
     *,
     feed: Feed,
     load_id: int,
@@ -39,13 +38,10 @@ def bronze_rows(
 ) -> DataFrame:
     """Read a load's bundles of one feed into rows with the columns of its bronze table.
 
-    A bundle's line is `file number TAB line number TAB kind TAB record`; the file number indexes `versions`.
+    A bundle's line is `file number TAB line number TAB kind TAB record`; `files` has the columns `file_number`,
+    `_source_file` and `_source_file_id`.
     """
     nonce = f"n{secrets.token_hex(16)}"
-    files = spark.createDataFrame(
-        [(number, version.source_file, version.source_file_id) for number, version in enumerate(versions)],
-        "file_number int, _source_file string, _source_file_id string",
-    )
     staged = spark.read.text([str(bundle) for bundle in bundles], lineSep="\n")
     sound = F.col("_defect").isNull()
     known_keys = F.array(*(F.lit(key) for key in (*feed.keys, nonce)))
