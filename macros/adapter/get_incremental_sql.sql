@@ -3,7 +3,7 @@
     {%- if var('replay') -%}
         {{ get_replay_sql(source, target, unique_key) }}
     {%- else -%}
-        {{ dbt_spark.dbt_spark_get_incremental_sql(strategy, source, target, existing, unique_key, incremental_predicates) }}
+        {{ dbt.dbt_spark_get_incremental_sql(strategy, source, target, existing, unique_key, incremental_predicates) }}
     {%- endif -%}
 {%- endmacro %}
 

@@ -77,6 +77,8 @@ def test_a_replay_equals_a_full_refresh(worker: Worker) -> None:
     before = table_versions(worker.lake)
     assert worker.dbt(*UNTESTED_REPLAY) == 0
     assert table_versions(worker.lake) == before, "a replay of nothing writes nothing"
+    assert worker.dbt(*BUILD_UNTESTED) == 0
+    assert table_versions(worker.lake) == before
     assert worker.dbt(*BUILD_UNTESTED, "--full-refresh") == 0
     for table, rows in replayed.items():
         assert difference(rows, read_table(worker.lake, table)) == [], table
