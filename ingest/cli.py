@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import astuple
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -261,10 +262,10 @@ def maintain(*, lake: Path, days: int, dry_run: bool) -> None:
     """
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("table")
-    for name in ("files", "after", "bytes", "after"):
+    for name in ("files read", "after", "files kept", "after", "bytes kept", "after"):
         table.add_column(name, justify="right")
     for done in maintain_tables(Lake(_resolved("lake", lake)), days=days, dry_run=dry_run):
-        counts = (done.files_before, done.files, done.bytes_before, done.bytes)
+        _, *counts = astuple(done)
         table.add_row(done.table, *(f"{count:,}" for count in counts))
     Console(highlight=False).print(table)
 

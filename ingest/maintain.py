@@ -22,12 +22,14 @@ MOST_DAYS = 30  # Delta keeps its log, and what it knows of removed files, as lo
 
 @dataclass(frozen=True)
 class Upkeep:
-    """What was done to a table: its data files and their bytes, before and after."""
+    """What was done to a table: the files that make its newest version, and all its data files, before and after."""
 
     table: str
+    read_before: int
+    read: int
     files_before: int
-    bytes_before: int
     files: int
+    bytes_before: int
     bytes: int
 
 
@@ -50,18 +52,21 @@ def _maintain_table(lake: Lake, name: str, *, days: int, dry_run: bool) -> Upkee
 
     table = open_table(lake, name)
     files_before, bytes_before = _size(lake.table(name))
+    read_before = len(table.file_uris())
     if not dry_run:
-        table.optimize.compact(writer_properties=WriterProperties(compression="ZSTD"))
+        table.optimize.compact(writer_properties=WriterProperties(compression="ZSTD", compression_level=3))
     removed = table.vacuum(
         retention_hours=int(timedelta(days=days) / timedelta(hours=1)),
         enforce_retention_duration=False,
         full=True,
         dry_run=dry_run,
     )
-    if not dry_run:
-        return Upkeep(name, files_before, bytes_before, *_size(lake.table(name)))
-    freed = sum((lake.table(name) / path).stat().st_size for path in removed)
-    return Upkeep(name, files_before, bytes_before, files_before - len(removed), bytes_before - freed)
+    if dry_run:
+        freed = sum((lake.table(name) / path).stat().st_size for path in removed)
+        files, size = files_before - len(removed), bytes_before - freed
+    else:
+        files, size = _size(lake.table(name))
+    return Upkeep(name, read_before, len(table.file_uris()), files_before, files, bytes_before, size)
 
 
 def _size(folder: Path) -> tuple[int, int]:

@@ -25,8 +25,25 @@
 {%- endmacro %}
 
 
-{# The run's pin (the newest complete load for commands that are no build), and every model's number. #}
+{#
+    The run's pin (the newest complete load for commands that are no build), and every model's number. A build asks
+    once and keeps it in dbt's graph, which all its nodes share: nobody else changes them, for one dbt at a time is let
+    into a lake.
+#}
 {% macro run_state() -%}
+    {%- set key = 'run_state of ' ~ invocation_id -%}
+    {%- if key not in graph -%}
+        {%- set state = queried_run_state() -%}
+        {%- if not is_build() -%}
+            {{ return(state) }}
+        {%- endif -%}
+        {%- do graph.update({key: state}) -%}
+    {%- endif -%}
+    {{ return(graph[key]) }}
+{%- endmacro %}
+
+
+{% macro queried_run_state() -%}
     {%- if load_relation(source('audit', 'pipeline_steps')) is none -%}
         {{ return({'pin': newest_load_id(), 'complete_up_to': {}}) }}
     {%- endif -%}

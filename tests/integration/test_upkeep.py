@@ -35,6 +35,7 @@ def test_maintenance_changes_no_row_and_keeps_what_builds_saw(copy: Lake) -> Non
     assert done.keys() == before.keys()
     for name, rows in before.items():
         assert difference(read_table(copy.root, name), rows) == [], name
+    assert done["audit.pipeline_steps"].read_before > done["audit.pipeline_steps"].read == 1
     assert len(DeltaTable(copy.table("audit.pipeline_steps")).file_uris()) == 1
     assert sorted((copy.root / "manifests").iterdir()) == manifests
     up_to, versions = versions_at(copy, runs[0]["run_id"])
