@@ -17,7 +17,7 @@ setup: $(READY) ## make .venv: pinned packages, Delta's JARs, Java 17 if the mac
 
 $(READY): requirements/build.lock requirements/main.lock requirements/java.lock ingest/provision.py profiles/log4j2.properties
 	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) is not on the PATH: install Python 3.11, or name it with 'make PYTHON=...'"; exit 1; }
-	@echo "Setting up .venv (once, about three minutes)"
+	@echo "Setting up .venv (once, about two minutes)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/build.lock
 	@$(BIN)/python -m pip install --quiet --require-hashes --no-build-isolation --requirement requirements/main.lock
