@@ -1,6 +1,6 @@
 # Each verb sets up what it needs; nothing has to run before it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ingest build experiment docs test torture lint clean
+.PHONY: help setup demo ingest build experiment docs test torture bench lint clean
 SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -58,6 +58,9 @@ test: $(READY) ## every test: Python, Spark, Delta and dbt
 
 torture: $(READY) ## an hour or more: kill at every step and 50 times at random, full disks, 200,000 mutants
 	@TORTURE=1 $(BIN)/python -m pytest tests/integration
+
+bench: $(READY) ## measure, beside what others use; SIZE=100k|1m|10m, SCENARIO=S1,..., PEERS=ours,...
+	@$(BIN)/python -m benchmarks
 
 lint: $(READY) ## sqlfluff, ruff, mypy
 	@$(BIN)/sqlfluff lint
