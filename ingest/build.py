@@ -2,22 +2,68 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import sys
 from typing import TYPE_CHECKING
 
-from dbt.cli.main import dbtRunner
+from ingest.lake import open_table, tables_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from ingest.load import Settings
+
+CODE = ("dbt_project.yml", "ingest", "macros", "models", "profiles", "requirements", "seeds", "tests/assertions")
 
 
 def run_dbt_build(settings: Settings, options: Sequence[str], *, log_format: str) -> bool:
     """Run `dbt build` with these options and without unit tests; tell whether it succeeded."""
+    from dbt.cli.main import dbtRunner  # takes seconds to import
+
     os.chdir(settings.project)
     os.environ["LAKE_ROOT"] = str(settings.lake.root)
     colors = "--use-colors" if sys.stdout.isatty() else "--no-use-colors"
     logging = [colors, "--log-format", log_format]
-    return dbtRunner().invoke([*logging, "build", "--exclude-resource-type", "unit_test", *options]).success
+    result = dbtRunner().invoke([*logging, "build", "--exclude-resource-type", "unit_test", *options])
+    if result.success:
+        _last_build(settings).write_text(_state(settings, options), encoding="utf-8")
+    return result.success
+
+
+def is_built(settings: Settings, options: Sequence[str]) -> bool:
+    """Tell whether the last good build was of this code, with these options, and the tables are as it left them."""
+    last = _last_build(settings)
+    return last.exists() and last.read_text(encoding="utf-8") == _state(settings, options)
+
+
+def _last_build(settings: Settings) -> Path:
+    return settings.lake.root / "last_build.json"
+
+
+def _state(settings: Settings, options: Sequence[str]) -> str:
+    lake = settings.lake
+    state = {
+        "code": _digest(settings.project, options),
+        "tables": {name: open_table(lake, name).version() for name in tables_of(lake)},
+        "has_metastore": (lake.root / "metastore").exists(),
+    }
+    return json.dumps(state, indent=1)
+
+
+def _digest(project: Path, options: Sequence[str]) -> str:
+    """Hash all that a build depends on besides the lake: the project's files, the options, and dbt's variables."""
+    variables = sorted((name, value) for name, value in os.environ.items() if name.startswith("DBT_"))
+    digest = hashlib.sha256(repr((list(options), variables)).encode())
+    for path in _code(project):
+        digest.update(f"{path.relative_to(project)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _code(project: Path) -> Iterator[Path]:
+    for name in CODE:
+        for path in sorted([project / name, *(project / name).rglob("*")]):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path

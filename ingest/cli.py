@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ingest.build import is_built, run_dbt_build
 from ingest.discovery import list_raw
 from ingest.errors import explain
 from ingest.experiment import show_experiment
@@ -122,18 +123,21 @@ def load(*, dry_run: bool, **options: Any) -> None:
 
 @commands.command()
 @load_options
+@click.option("--force", is_flag=True, help="Build also if nothing is new.")
 @click.argument("dbt_options", nargs=-1, type=click.UNPROCESSED)
-def build(*, dbt_options: tuple[str, ...], **options: Any) -> None:
+def build(*, force: bool, dbt_options: tuple[str, ...], **options: Any) -> None:
     """Load what is new, then run 'dbt build', all in one process.
 
     dbt's own options follow after '--', for instance: python -m ingest build -- --select silver. Unit tests are
-    about the code, not the data, and left to 'dbt build' and 'dbt test'.
+    about the code, not the data, and left to 'dbt build' and 'dbt test'. Where loads, tables, code and options are
+    those of the last good build, none is run.
     """
-    from ingest.build import run_dbt_build  # dbt takes seconds to import
-
     settings, report = _settings(**options), Report(options["log_format"])
     only_builder(settings.lake)
     failed = _load(settings, report, with_metastore=True)
+    if not force and is_built(settings, dbt_options):
+        report.say("nothing is new: silver and gold are as the last build left them (--force builds anyway)")
+        sys.exit(failed)
     sys.exit(failed if run_dbt_build(settings, dbt_options, log_format=options["log_format"]) else FAILED)
 
 

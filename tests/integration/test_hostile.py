@@ -12,9 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 
+from ingest.build import is_built
+from ingest.lake import Lake, open_table, tables_of
+from ingest.load import Settings
+from ingest.staging import Limits
 from tests.integration.lakes import difference, read_table, records_of_bronze
-from tests.integration.worker import PROJECT
+from tests.integration.worker import PROJECT, run_process
 from tests.reference import RawTree, run
 
 SECRET, CONTENT = "s3cr3t-of-the-environment", "word-that-only-records-have"
@@ -78,6 +83,17 @@ def listening(group: int) -> set[str]:
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
+BUILD = ("-m", "ingest", "build", "--log-format", "json", "--", "--exclude-resource-type", "test")
+
+
+def odd_environment(folder: Path) -> dict[str, str]:
+    return {
+        "LAKE_ROOT": str(folder / "lake"), "RAW_ROOT": str(folder / "raw"), "LC_ALL": "C",
+        "TZ": "America/New_York", "PWD": "/nowhere", "AWS_SECRET_ACCESS_KEY": SECRET, "MY_TOKEN": SECRET,
+        "DBT_TARGET_PATH": str(folder / "target"), "DBT_LOG_PATH": str(folder / "logs"),
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, set[str]]:
     """Load and build the tree as cron would in a bad place; gives the folder, the output and who listened."""
@@ -86,15 +102,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, set[st
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
     process = subprocess.Popen(
-        [str(shutil.which("taskset")), "--cpu-list", "0", sys.executable, "-m", "ingest", "build", "--log-format",
-         "json", "--", "--exclude-resource-type", "test"],
+        [str(shutil.which("taskset")), "--cpu-list", "0", sys.executable, *BUILD],
         cwd=elsewhere,
-        env=os.environ
-        | {
-            "LAKE_ROOT": str(folder / "lake"), "RAW_ROOT": str(folder / "raw"), "LC_ALL": "C",
-            "TZ": "America/New_York", "PWD": "/nowhere", "AWS_SECRET_ACCESS_KEY": SECRET, "MY_TOKEN": SECRET,
-            "DBT_TARGET_PATH": str(folder / "target"), "DBT_LOG_PATH": str(folder / "logs"),
-        },
+        env=os.environ | odd_environment(folder),
         stdout=(folder / "output").open("w"),
         stderr=subprocess.STDOUT,
         start_new_session=True,
@@ -177,3 +187,26 @@ def test_the_tables_can_be_verified_from_the_raw_files(hostile: tuple[Path, str,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout
     assert f"{len(NAMES) + 1} raw files compared" in result.stdout
+
+
+def test_a_build_with_nothing_new_starts_neither_java_nor_dbt(
+    hostile: tuple[Path, str, set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _, _ = hostile
+    for name, value in odd_environment(folder).items():
+        monkeypatch.setenv(name, value)
+    lake = Lake(folder / "lake")
+    before = {name: open_table(lake, name).version() for name in tables_of(lake)}
+    result = run_process("python", "-X", "importtime", *BUILD)
+    assert (result.returncode, "nothing is new" in result.stdout) == (0, True), result.stdout
+    assert not re.search(r"\b(pyspark|dbt)\b", result.stderr)
+    assert {name: open_table(lake, name).version() for name in tables_of(lake)} == before
+    settings = Settings(project=PROJECT, raw=folder / "raw", lake=lake, limits=Limits())
+    options = BUILD[-2:]
+    assert is_built(settings, options)
+    assert not is_built(settings, [*options, "--full-refresh"])
+    monkeypatch.setenv("DBT_TARGET", "cluster")
+    assert not is_built(settings, options)
+    monkeypatch.delenv("DBT_TARGET")
+    DeltaTable(lake.table("silver.driver_events")).alter.set_table_description("changed by another")
+    assert not is_built(settings, options)
