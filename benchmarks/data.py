@@ -31,10 +31,11 @@ def write_day(raw: Path, day: int, events: int, *, files: int = 20) -> Expected:
     choose = random.Random(day)
     added = matched = 0
     lines: list[str] = []
+    before = _first_file(raw, day - 1) if day else []
     for number in range(events):
         share = choose.random()
-        if day and share < REPEATED_BEFORE:
-            lines.append(_event(day - 1, choose.randrange(events // 2), events)[0])
+        if before and share < REPEATED_BEFORE:
+            lines.append(choose.choice(before))
         elif lines and share < REPEATED_BEFORE + REPEATED:
             lines.append(choose.choice(lines[-1000:]))
         elif share > 1 - MALFORMED:
@@ -43,7 +44,7 @@ def write_day(raw: Path, day: int, events: int, *, files: int = 20) -> Expected:
             line, is_matched = _event(day, number, events)
             lines.append(line)
             added, matched = added + 1, matched + is_matched
-    folder = raw / "events" / f"{FIRST_DAY + timedelta(days=day):%Y%m%d}"
+    folder = _folder(raw, day)
     folder.mkdir(parents=True)
     size = -(-events // files)
     for number in range(files):
@@ -51,6 +52,15 @@ def write_day(raw: Path, day: int, events: int, *, files: int = 20) -> Expected:
         (folder / f"{number:03}.jsonl").write_text("".join(f"{line}\n" for line in part), encoding="utf-8")
     write_companies(raw, day)
     return Expected(added, matched)
+
+
+def _folder(raw: Path, day: int) -> Path:
+    return raw / "events" / f"{FIRST_DAY + timedelta(days=day):%Y%m%d}"
+
+
+def _first_file(raw: Path, day: int) -> list[str]:
+    lines = (_folder(raw, day) / "000.jsonl").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.endswith("}")]
 
 
 def write_companies(raw: Path, day: int) -> None:

@@ -43,7 +43,10 @@ def main(raw: Path, lake: Path) -> None:
 
 
 def read(raw: Path, name: str) -> pl.DataFrame:
-    return pl.read_ndjson(raw / name, schema=EVENT, ignore_errors=True).with_columns(source_file=pl.lit(name))
+    """Read a file line by line, since one that is cut off would end the NDJSON reader."""
+    lines = pl.read_csv(raw / name, has_header=False, separator="\x01", quote_char=None, new_columns=["line"])
+    events = lines.filter(pl.col("line").str.ends_with("}")).select(pl.col("line").str.json_decode(pl.Struct(EVENT)))
+    return events.unnest("line").with_columns(source_file=pl.lit(name))
 
 
 def write_gold(silver: Path, gold: Path, companies: pl.DataFrame) -> None:
