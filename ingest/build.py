@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ingest.lake import open_table, tables_of
 
@@ -27,30 +27,41 @@ def run_dbt_build(settings: Settings, options: Sequence[str], *, log_format: str
     os.environ["LAKE_ROOT"] = str(settings.lake.root)
     colors = "--use-colors" if sys.stdout.isatty() else "--no-use-colors"
     logging = [colors, "--log-format", log_format]
+    seen = inputs(settings, options)
     result = dbtRunner().invoke([*logging, "build", "--exclude-resource-type", "unit_test", *options])
     if result.success:
-        _last_build(settings).write_text(_state(settings, options), encoding="utf-8")
+        remember(settings, seen)
     return result.success
 
 
 def is_built(settings: Settings, options: Sequence[str]) -> bool:
     """Tell whether the last good build was of this code, with these options, and the tables are as it left them."""
     last = _last_build(settings)
-    return last.exists() and last.read_text(encoding="utf-8") == _state(settings, options)
+    return last.exists() and last.read_text(encoding="utf-8") == _text(settings, inputs(settings, options))
+
+
+def inputs(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
+    """Give what a build that begins now sees: code, options, and bronze, into which others may load meanwhile."""
+    return {"code": _digest(settings.project, options)} | _versions(settings, is_bronze=True)
+
+
+def remember(settings: Settings, seen: dict[str, Any]) -> None:
+    """Write down what a good build saw, and the tables that it left."""
+    _last_build(settings).write_text(_text(settings, seen), encoding="utf-8")
 
 
 def _last_build(settings: Settings) -> Path:
     return settings.lake.root / "last_build.json"
 
 
-def _state(settings: Settings, options: Sequence[str]) -> str:
-    lake = settings.lake
-    state = {
-        "code": _digest(settings.project, options),
-        "tables": {name: open_table(lake, name).version() for name in tables_of(lake)},
-        "has_metastore": (lake.root / "metastore").exists(),
-    }
-    return json.dumps(state, indent=1)
+def _text(settings: Settings, seen: dict[str, Any]) -> str:
+    has_metastore = (settings.lake.root / "metastore").exists()
+    return json.dumps(seen | _versions(settings, is_bronze=False) | {"has_metastore": has_metastore}, indent=1)
+
+
+def _versions(settings: Settings, *, is_bronze: bool) -> dict[str, int]:
+    names = [name for name in tables_of(settings.lake) if name.startswith("bronze.") == is_bronze]
+    return {name: open_table(settings.lake, name).version() for name in names}
 
 
 def _digest(project: Path, options: Sequence[str]) -> str:

@@ -58,7 +58,7 @@ def main() -> None:
     with zipfile.ZipFile(SPARK_HOME / "jars" / "medallion-settings.jar", "w") as jar:
         jar.write(PROJECT / "profiles" / "log4j2.properties", "log4j2.properties")
     AT_START.write_text(f"{PROJECT}\n{PROJECT / 'ingest' / 'dbt_plugin'}\n")
-    if not java_version().startswith("17"):
+    if has_bundled_java() or not java_version().startswith("17"):
         install_java()
     if not all(has_digest(SPARK_HOME / "jars" / name, digest) for name, digest in JARS.items()):
         fetch_jars()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable
 
-from ingest.build import is_built
+from ingest.build import inputs, is_built, remember
 from ingest.lake import Lake, open_table, tables_of
 from ingest.load import Settings
 from ingest.staging import Limits
@@ -210,3 +210,9 @@ def test_a_build_with_nothing_new_starts_neither_java_nor_dbt(
     monkeypatch.delenv("DBT_TARGET")
     DeltaTable(lake.table("silver.driver_events")).alter.set_table_description("changed by another")
     assert not is_built(settings, options)
+    seen = inputs(settings, options)
+    DeltaTable(lake.table("bronze.driver_events")).alter.set_table_description("loaded while the build ran")
+    remember(settings, seen)
+    assert not is_built(settings, options), "a load that came during the build is still to be built"
+    remember(settings, inputs(settings, options))
+    assert is_built(settings, options)
