@@ -5,226 +5,163 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import statistics
 import subprocess
-import sys
-import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from benchmarks.contestants import PEERS, WORK, contestants, environment
 from benchmarks.data import write_companies, write_day
+from benchmarks.measuring import Run, measured, started
+from benchmarks.page import publish
 
-PROJECT = Path(__file__).resolve().parent.parent
-PEERS = PROJECT / "benchmarks" / "peers"
-PAGE = PROJECT / "docs" / "performance.md"
-WORK = PROJECT / "target" / "benchmarks"
-SIZES = {"10k": 10_000, "100k": 100_000, "1m": 1_000_000, "10m": 10_000_000}
-ROUNDS = {"10k": 1, "100k": 5, "1m": 3, "10m": 2}
-UNTESTED = ("--exclude-resource-type", "unit_test", "--exclude-resource-type", "test")
-TICKS = os.sysconf("SC_CLK_TCK")
+if TYPE_CHECKING:
+    from benchmarks.contestants import Contestant
+    from benchmarks.data import Expected
 
 
 @dataclass(frozen=True)
-class Run:
-    """What one run of one contestant cost; bytes and files are what it added to its lake."""
+class Size:
+    """Events of a day, and how often all is measured; of S6 the events of a day and the days that were before."""
 
-    contestant: str
-    scenario: str
-    seconds: float
-    cpu_seconds: float
-    peak_bytes: int
-    written_bytes: int
-    written_files: int
-    verdict: str = ""
+    events: int
+    rounds: int
+    growth_events: int = 100_000
+    days_before: tuple[int, ...] = (1, 3, 10, 30)
 
 
-@dataclass(frozen=True)
-class Contestant:
-    """A way to get from raw files to a table of enriched events."""
-
-    name: str
-    command: tuple[str, ...]
-    gold: str
-
-    def arguments(self, raw: Path, lake: Path) -> list[str]:
-        values = {"python": environment(self.name), "peer": PEERS / self.name, "raw": raw, "lake": lake}
-        return [part.format(**values) for part in self.command]
+SIZES = {
+    "1k": Size(1_000, 1, 1_000, (1, 2)),
+    "100k": Size(100_000, 3),
+    "1m": Size(1_000_000, 3),
+    "10m": Size(10_000_000, 2),
+}
+WARM = Path(__file__).parent / "warm.py"
+TRACE = ("-m", "ingest", "trace", "--source-file", "events/20240304/000.jsonl", "--line", "1")
 
 
-def contestants() -> dict[str, Contestant]:
-    """Name all contestants; a peer's environment is made when it takes part."""
-    ours = ("{python}", "-m", "ingest", "build", "--settle", "0", "--", *UNTESTED)
-    dbt = ("{python}", "-m", "dbt.cli.main", "run", "--project-dir", "{peer}", "--profiles-dir", "{peer}")
-    script = ("{python}", "{peer}/run.py", "{raw}", "{lake}")
-    return {
-        contestant.name: contestant
-        for contestant in (
-            Contestant("ours", ours, "gold/enriched_driver_events"),
-            Contestant("stock_dbt", dbt, "gold"),
-            Contestant("pyspark_script", script, "gold"),
-            Contestant("duckrun", dbt, "main/gold"),
-            Contestant("polars_script", script, "gold"),
-        )
-    }
+@dataclass
+class Course:
+    """Raw files that grow by the day, and a lake for each contestant, which all take a step before the next."""
+
+    folder: Path
+    order: list[Contestant]
+    expected: list[Expected] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for contestant in self.order:
+            self.lake(contestant).mkdir(mode=0o700, parents=True)
+
+    @property
+    def raw(self) -> Path:
+        return self.folder / "raw"
+
+    def lake(self, contestant: Contestant) -> Path:
+        return self.folder / contestant.name
+
+    def add_day(self, events: int, *, companies_of: int | None = None) -> None:
+        self.expected.append(write_day(self.raw, len(self.expected), events, companies_of=companies_of))
+
+    def step(self, scenario: str) -> list[Run]:
+        """Let each contestant bring its lake up to date, in a process of its own."""
+        return self.judged([self.run(scenario, contestant, contestant.command) for contestant in self.order])
+
+    def run(self, scenario: str, contestant: Contestant, command: tuple[str, ...]) -> Run:
+        lake = self.lake(contestant)
+        with started(contestant.arguments(command, self.raw, lake), self.raw, lake) as process:
+            cost = measured(process, lake)
+        return Run(scenario, contestant.name, **asdict(cost))
+
+    def judged(self, runs: list[Run]) -> list[Run]:
+        """Hold every gold to what was written and, by a hash of its rows, to the first that has as many."""
+        checker = [str(environment("polars_script")), str(PEERS / "polars_script" / "check.py")]
+        wanted = [sum(day.events for day in self.expected), sum(day.matched for day in self.expected)]
+        told: dict[str, str] = {}
+        hashes: list[str] = []
+        for contestant in self.order:
+            answer = subprocess.run(
+                [*checker, self.lake(contestant) / contestant.gold], check=True, capture_output=True, text=True
+            ).stdout
+            found = json.loads(answer)
+            if [found["events"], found["matched"]] != wanted:
+                told[contestant.name] = f"wrong: {found['events']:,} of {wanted[0]:,} events"
+            else:
+                hashes.append(found["hash"])
+                told[contestant.name] = "right" if found["hash"] == hashes[0] else "wrong: other rows"
+        return [replace(run, verdict=told[run.contestant]) for run in runs]
 
 
-def environment(peer: str) -> Path:
-    """Give a contestant's Python: that of its lock file, made once, or ours if it has none."""
-    folder = WORK / "environments" / peer
-    python = folder / "bin" / "python"
-    lock = PEERS / peer / "requirements.lock"
-    if not lock.exists():
-        return Path(sys.executable)
-    made = folder / "pyvenv.cfg"
-    if not made.exists() or made.stat().st_mtime < lock.stat().st_mtime:
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [str(python), "-m", "pip", "--quiet", "install", "--require-hashes", "--requirement", str(lock)]
-        subprocess.run(pip, check=True)
-        if (PEERS / peer / "set_up.py").exists():
-            subprocess.run([python, PEERS / peer / "set_up.py"], check=True)
-    return python
+def days(folder: Path, order: list[Contestant], size: Size) -> list[Run]:
+    """Take two days, then nothing, then companies that have changed; then what only we can do."""
+    course = Course(folder, order)
+    course.add_day(size.events)
+    runs = course.step("S1")
+    course.add_day(size.events)
+    runs += course.step("S2")
+    runs += course.step("S4")
+    write_companies(course.raw, len(course.expected))
+    runs += course.step("S5")
+    others = [course.run(name, one, command) for one in order for name, command in one.others.items()]
+    return runs + course.judged(others)
 
 
-def main(size: str, scenarios: list[str], names: list[str]) -> None:
-    events = SIZES[size]
-    shutil.rmtree(WORK / size, ignore_errors=True)
+def warm(folder: Path, order: list[Contestant], size: Size) -> list[Run]:
+    """Take the second day in the process that has just taken the first; each contestant has files of its own."""
+    return [run for contestant in order for run in warm_alone(Course(folder, [contestant]), contestant, size)]
+
+
+def warm_alone(course: Course, contestant: Contestant, size: Size) -> list[Run]:
+    lake = course.lake(contestant)
+    done = Path(f"{lake}.done")
+    done.touch()
+    python, *command = contestant.arguments(contestant.command, course.raw, lake)
+    with started([python, str(WARM), str(done), *command], course.raw, lake) as process:
+        for times in (1, 2):
+            course.add_day(size.events)
+            print(file=process.stdin, flush=True)
+            cost = measured(process, lake, partial(has_done, done, times))
+    return course.judged([Run("S3", contestant.name, **asdict(cost))])
+
+
+def has_done(done: Path, times: int) -> bool:
+    return done.stat().st_size >= times
+
+
+def growth(folder: Path, order: list[Contestant], size: Size) -> list[Run]:
+    """Take a day of the same size after more and more days; the companies stay as they are."""
+    course = Course(folder, order)
     runs: list[Run] = []
-    chosen = [contestant for name, contestant in contestants().items() if name in names]
-    for number in range(ROUNDS[size]):
-        order = chosen if number % 2 == 0 else chosen[::-1]
-        runs += round_of(order, WORK / size, events, scenarios)
-    (WORK / f"{size}.json").write_text(json.dumps([asdict(run) for run in runs], indent=1), encoding="utf-8")
-    publish(size, table(runs, chosen[0].name))
-
-
-def publish(size: str, measured_now: str) -> None:
-    """Put a table in its place in the documentation, and print it."""
-    start, end = f"<!-- {size} -->", f"<!-- end of {size} -->"
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(start)
-    _, _, after = rest.partition(end)
-    PAGE.write_text(f"{before}{start}\n{measured_now}\n{end}{after}", encoding="utf-8")
-    print(measured_now)
-
-
-def round_of(order: list[Contestant], folder: Path, events: int, scenarios: list[str]) -> list[Run]:
-    """Take all contestants through the same days, each step by all of them before the next."""
-    raw = folder / "raw"
-    shutil.rmtree(folder, ignore_errors=True)
-    lakes = {contestant.name: folder / contestant.name for contestant in order}
-    for lake in lakes.values():
-        lake.mkdir(mode=0o700, parents=True)
-    runs: list[Run] = []
-    expected = [write_day(raw, 0, events)]
-
-    def step(scenario: str) -> None:
-        taken = [measured(contestant, scenario, raw, lakes[contestant.name]) for contestant in order]
-        told = verdicts(order, lakes, sum(day.events for day in expected), sum(day.matched for day in expected))
-        if scenario in scenarios:
-            runs.extend(replace(run, verdict=told[run.contestant]) for run in taken)
-
-    step("S1")
-    expected.append(write_day(raw, 1, events))
-    step("S2")
-    step("S4")
-    write_companies(raw, 2)
-    step("S5")
+    for before in size.days_before:
+        while len(course.expected) < before:
+            course.add_day(size.growth_events, companies_of=0)
+        course.step("history")
+        course.add_day(size.growth_events, companies_of=0)
+        runs += course.step(f"S6 after {before:2} days")
+        traces = [course.run(f"S7 after {before:2} days", one, TRACE) for one in order if one.name == "ours"]
+        runs += course.judged(traces)
     return runs
 
 
-def measured(contestant: Contestant, scenario: str, raw: Path, lake: Path) -> Run:
-    """Run a contestant once in a session of its own, and watch the processes of that session."""
-    before = content(lake)
-    command = contestant.arguments(raw, lake)
-    logs = {"DBT_TARGET_PATH": f"{lake}.target", "DBT_LOG_PATH": f"{lake}.logs"}
-    places = {"RAW_ROOT": str(raw), "LAKE_ROOT": str(lake), "VIRTUAL_ENV": str(Path(command[0]).parent.parent)}
-    with Path(f"{lake}.out").open("ab") as output:
-        started = time.monotonic()
-        process = subprocess.Popen(
-            command,
-            cwd=PROJECT,
-            env=os.environ | places | logs,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-        cpu: dict[int, float] = {}
-        peak = 0
-        while process.poll() is None:
-            used, memory = usage(process.pid)
-            cpu |= used
-            peak = max(peak, memory)
-            time.sleep(0.05)
-        seconds = time.monotonic() - started
-    if process.returncode:
-        sys.exit(f"{contestant.name} failed in {scenario}: see {lake}.out")
-    after = content(lake)
-    new = {name: after[name] for name in after.keys() - before.keys()}
-    return Run(contestant.name, scenario, seconds, sum(cpu.values()), peak, sum(new.values()), len(new))
+FLOWS = {days: {"S1", "S2", "S4", "S5", "S8"}, warm: {"S3"}, growth: {"S6", "S7"}}
 
 
-def usage(session: int) -> tuple[dict[int, float], int]:
-    """Give the CPU seconds of each process of a session, and the memory of all of them."""
-    cpu: dict[int, float] = {}
-    memory = 0
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text(errors="replace").rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == session:
-            cpu[int(path.parent.name)] = (int(fields[11]) + int(fields[12])) / TICKS
-            memory += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-    return cpu, memory
-
-
-def content(folder: Path) -> dict[str, int]:
-    return {str(path): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
-
-
-def verdicts(order: list[Contestant], lakes: dict[str, Path], events: int, matched: int) -> dict[str, str]:
-    """Hold every contestant's gold to what was written and, by a hash of its rows, to the first that has as many."""
-    checker = [str(environment("polars_script")), str(PEERS / "polars_script" / "check.py")]
-    told: dict[str, str] = {}
-    hashes: list[str] = []
-    for contestant in order:
-        gold = lakes[contestant.name] / contestant.gold
-        answer = subprocess.run([*checker, gold], check=True, capture_output=True, text=True).stdout
-        found = json.loads(answer)
-        if (found["events"], found["matched"]) != (events, matched):
-            told[contestant.name] = f"wrong: {found['events']:,} of {events:,} events"
-        else:
-            hashes.append(found["hash"])
-            told[contestant.name] = "right" if found["hash"] == hashes[0] else "wrong: other rows"
-    return told
-
-
-def table(runs: list[Run], base: str) -> str:
-    """Give the medians as Markdown, with ratios to our own."""
-    lines = [
-        "| scenario | contestant | wall s (min to max) | ratio | CPU s | memory GiB | MB written | files | result |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---|",
-    ]
-    for scenario in sorted({run.scenario for run in runs}):
-        medians = {}
-        for name in dict.fromkeys(run.contestant for run in runs):
-            of = [run for run in runs if (run.scenario, run.contestant) == (scenario, name)]
-            walls = [run.seconds for run in of]
-            medians[name] = statistics.median(walls)
-            lines.append(
-                f"| {scenario} | {name} | {medians[name]:.1f} ({min(walls):.1f} to {max(walls):.1f}) "
-                f"| {medians[name] / medians.get(base, medians[name]):.2f} "
-                f"| {statistics.median(run.cpu_seconds for run in of):.1f} "
-                f"| {max(run.peak_bytes for run in of) / 2**30:.1f} "
-                f"| {statistics.median(run.written_bytes for run in of) / 1e6:.1f} "
-                f"| {statistics.median(run.written_files for run in of):.0f} | {of[-1].verdict} |"
-            )
-    return "\n".join(lines)
+def main(size: str, scenarios: set[str], names: list[str]) -> None:
+    known = contestants()
+    chosen = [known[name] for name in names]
+    runs: list[Run] = []
+    for number in range(SIZES[size].rounds):
+        order = chosen if number % 2 == 0 else chosen[::-1]
+        for flow, of in FLOWS.items():
+            if of & scenarios:
+                runs += [run for run in flow(WORK / size, order, SIZES[size]) if run.scenario.split()[0] in scenarios]
+    print(publish(size, runs))
 
 
 if __name__ == "__main__":
     main(
         os.environ.get("SIZE", "100k"),
-        os.environ.get("SCENARIO", "S1,S2,S4,S5").split(","),
+        set(os.environ.get("SCENARIO", "S1,S2,S3,S4,S5,S6,S7,S8").split(",")),
         os.environ.get("PEERS", ",".join(contestants())).split(","),
     )

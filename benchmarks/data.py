@@ -26,7 +26,7 @@ class Expected:
     matched: int
 
 
-def write_day(raw: Path, day: int, events: int, *, files: int = 20) -> Expected:
+def write_day(raw: Path, day: int, events: int, *, companies_of: int | None = None, files: int = 20) -> Expected:
     """Write the events of a day, from 0, and the companies as they are then; give what the day adds to gold."""
     choose = random.Random(day)
     added = matched = 0
@@ -50,7 +50,7 @@ def write_day(raw: Path, day: int, events: int, *, files: int = 20) -> Expected:
     for number in range(files):
         part = lines[number * size : (number + 1) * size]
         (folder / f"{number:03}.jsonl").write_text("".join(f"{line}\n" for line in part), encoding="utf-8")
-    write_companies(raw, day)
+    write_companies(raw, day if companies_of is None else companies_of)
     return Expected(added, matched)
 
 

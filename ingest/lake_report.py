@@ -111,7 +111,7 @@ def _steps(lake: Lake) -> list[Row]:
         return []
     sql = """
         select step, seconds from steps inner join runs on steps.run_id = runs.run_id
-        where seconds is not null and started_at = (
+        where step not like 'test.%' and seconds is not null and started_at = (
             select max(started_at) from steps inner join runs on steps.run_id = runs.run_id where seconds is not null
         )
         order by seconds desc, step

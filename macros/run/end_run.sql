@@ -1,10 +1,10 @@
-{# Records what became of every model and seed, judges what the run left, and closes it. #}
+{# Records what became of every model, seed and test, judges what the run left, and closes it. #}
 {% macro end_run(results) -%}
     {%- if execute and is_build() -%}
-        {%- set numbers = run_state().complete_up_to -%}
+        {%- set state = run_state() -%}
         {%- set steps = [] -%}
-        {%- for result in results if result.node.resource_type in ['model', 'seed'] -%}
-            {%- do steps.append(step_values(result, numbers)) -%}
+        {%- for result in results if result.node.resource_type in ['model', 'seed', 'test'] -%}
+            {%- do steps.append(step_values(result, state)) -%}
         {%- endfor -%}
         {%- if steps -%}
             {%- do run_query(
@@ -15,7 +15,7 @@
             ) -%}
         {%- endif -%}
         {%- set failed = results | selectattr('status', 'in', ['error', 'fail', 'skipped', 'runtime error']) | map(attribute='node.unique_id') | list -%}
-        {%- set breaches = judge_run(numbers) -%}
+        {%- set breaches = judge_run(state.complete_up_to) -%}
         {%- if breaches and var('strict_thresholds') -%}
             {%- do failed.append(breaches[0]) -%}
         {%- endif -%}
@@ -30,10 +30,11 @@
 {%- endmacro %}
 
 
-{% macro step_values(result, numbers) -%}
+{% macro step_values(result, state) -%}
     {%- set node = result.node -%}
     {%- set is_table = result.status == 'success' and node.config.materialized != 'view' -%}
     {%- set commit = newest_commit(node) if is_table else none -%}
+    {%- set complete_up_to = newest_readable_load(node, state) if result.status == 'pass' else state.complete_up_to.get(node.unique_id) if is_table else none -%}
     {{ return('(' ~ [
         "'" ~ invocation_id ~ "'",
         "'" ~ node.unique_id ~ "'",
@@ -41,7 +42,7 @@
         'bigint(' ~ (commit.rows_written if commit else 'null') ~ ')',
         result.execution_time | round(3) ~ 'd',
         'bigint(' ~ (commit.version if commit else 'null') ~ ')',
-        'bigint(' ~ (numbers.get(node.unique_id, 'null') if is_table else 'null') ~ ')',
+        'bigint(' ~ ('null' if complete_up_to is none else complete_up_to) ~ ')',
     ] | join(', ') ~ ')') }}
 {%- endmacro %}
 

@@ -1,7 +1,7 @@
 {#
-    The loads that a model reads in this run: those above `after`, up to and with `up_to`, as literals, so that
-    Delta skips the files of all others. `after` is the load up to which the model is complete; `up_to` is the
-    smallest such number of the models that it reads: a model may be late, never ahead of what it reads.
+    The loads that a model or a test reads in this run: those above `after`, up to and with `up_to`, as literals, so
+    that Delta skips the files of all others. `after` is the load up to which the model is complete, or the test has
+    passed; `up_to` is the smallest such number of the models that it reads: it may be late, never ahead of them.
 #}
 {% macro loads_to_read() -%}
     {%- if not execute -%}
@@ -9,15 +9,21 @@
     {%- endif -%}
     {%- set state = run_state() -%}
     {{ return({
-        'after': state.complete_up_to.get(model.unique_id, 0) if is_incremental() else 0,
-        'up_to': newest_readable_load(state),
+        'after': state.complete_up_to.get(model.unique_id, 0) if reads_only_what_is_new() else 0,
+        'up_to': newest_readable_load(model, state),
     }) }}
 {%- endmacro %}
 
 
-{% macro newest_readable_load(state) -%}
+{# A build tests what is new; `dbt test`, and whoever makes tables anew, all that is there. #}
+{% macro reads_only_what_is_new() -%}
+    {{ return(is_build() and not flags.FULL_REFRESH and not var('replay') if model.resource_type == 'test' else is_incremental()) }}
+{%- endmacro %}
+
+
+{% macro newest_readable_load(node, state) -%}
     {%- set up_to = [state.pin] -%}
-    {%- for parent_id in model.depends_on.nodes
+    {%- for parent_id in node.depends_on.nodes
         if parent_id.startswith('model.') and graph.nodes[parent_id].config.materialized != 'view' -%}
         {%- do up_to.append(state.complete_up_to.get(parent_id, 0)) -%}
     {%- endfor -%}
@@ -26,9 +32,9 @@
 
 
 {#
-    The run's pin (the newest complete load for commands that are no build), and every model's number. A build asks
-    once and keeps it in dbt's graph, which all its nodes share: nobody else changes them, for one dbt at a time is let
-    into a lake.
+    The run's pin (the newest complete load for commands that are no build), and the number of every model and test.
+    A build asks once and keeps it in dbt's graph, which all its nodes share: nobody else changes them, for one dbt at
+    a time is let into a lake.
 #}
 {% macro run_state() -%}
     {%- set key = 'run_state of ' ~ invocation_id -%}
@@ -47,10 +53,12 @@
     {%- if load_relation(source('audit', 'pipeline_steps')) is none -%}
         {{ return({'pin': newest_load_id(), 'complete_up_to': {}}) }}
     {%- endif -%}
+    {%- set runs = source('audit', 'pipeline_runs') -%}
     {%- set rows = run_query(
-        "select null as step, max(up_to_load_id) as load_id from " ~ source('audit', 'pipeline_runs')
-        ~ " where run_id = '" ~ invocation_id ~ "' union all "
-        ~ "select step, max(complete_up_to_load_id) from " ~ source('audit', 'pipeline_steps') ~ " group by step"
+        "select null as step, max(up_to_load_id) as load_id from " ~ runs ~ " where run_id = '" ~ invocation_id ~ "' union all "
+        ~ "select step, max(complete_up_to_load_id) from " ~ source('audit', 'pipeline_steps')
+        ~ " where step not like 'test.%' or run_id in (select run_id from " ~ runs ~ " where started_at >= coalesce("
+        ~ "(select max(started_at) from " ~ runs ~ " where command in ('replay', 'full-refresh')), timestamp '1970-01-01')) group by step"
     ).rows -%}
     {%- set pin = rows | selectattr('step', 'none') | map(attribute='load_id') | first -%}
     {%- set numbers = {} -%}

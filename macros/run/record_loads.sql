@@ -5,7 +5,7 @@
 {% macro record_loads() -%}
     {%- if execute and is_build() and model.config.materialized != 'view' -%}
         {%- set state = run_state() -%}
-        {%- set up_to = newest_readable_load(state) -%}
+        {%- set up_to = newest_readable_load(model, state) -%}
         {%- if up_to > state.complete_up_to.get(model.unique_id, -1) -%}
             {%- do state.complete_up_to.update({model.unique_id: up_to}) -%}
             insert into {{ source('audit', 'pipeline_steps') }} (run_id, step, status, complete_up_to_load_id)

@@ -1,5 +1,7 @@
 {{ config(unique_key=['event_date', 'company_id']) }}
 {%- set loads = loads_to_read() %}
+{%- set touched = touched_dates('target.event_date', loads, ref('enriched_driver_events')) %}
+{%- do limit_merge('true' if companies_changed(loads, ref('companies')) else touched) %}
 
 with
 
@@ -17,29 +19,13 @@ companies as (
 ),
 
 {% if is_incremental() -%}
-changed_companies as (
-
-    select company_id from companies
-    where valid_from_load_id > {{ loads.after }}
-
-),
-
 touched_days as (
 
-    select
+    select distinct
         event_date,
         company_id
     from events
     where _load_id > {{ loads.after }}
-
-    union distinct
-
-    select
-        events.event_date,
-        events.company_id
-    from events
-    left semi join changed_companies
-        on events.company_id = changed_companies.company_id
 
 ),
 
@@ -50,6 +36,7 @@ events_of_touched_days as (
         on
             events.event_date = touched_days.event_date
             and events.company_id = touched_days.company_id
+    where {{ touched_dates('events.event_date', loads, ref('enriched_driver_events')) }}
 
 ),
 
@@ -61,7 +48,7 @@ events_of_touched_days as (
 ),
 
 {% endif -%}
-final as (
+counted as (
 
     select
         event_date,
@@ -75,6 +62,37 @@ final as (
         bool_or(is_company_matched) as is_company_matched
     from events_of_touched_days
     group by event_date, company_id
+
+),
+
+final as (
+
+    select * from counted
+
+    {%- if is_incremental() %}
+
+    union all
+
+    -- Of the other days of a company that has changed, only what is said of the company.
+    select
+        counted_before.event_date,
+        counted_before.company_id,
+        companies.name as company_name,
+        counted_before.events,
+        counted_before.start_driving_events,
+        counted_before.stop_driving_events,
+        counted_before.delivered_events,
+        counted_before.distinct_drivers,
+        true as is_company_matched
+    from {{ this }} as counted_before
+    inner join companies
+        on counted_before.company_id = companies.company_id
+    left anti join touched_days
+        on
+            counted_before.event_date = touched_days.event_date
+            and counted_before.company_id = touched_days.company_id
+    where companies.valid_from_load_id > {{ loads.after }}
+    {%- endif %}
 
 )
 

@@ -1,5 +1,6 @@
 {{ config(unique_key=['event_date', 'driver_id']) }}
 {%- set loads = loads_to_read() %}
+{%- do limit_merge(touched_dates('target.event_date', loads, ref('enriched_driver_events'))) %}
 
 with
 
@@ -28,6 +29,7 @@ events_of_touched_days as (
         on
             events.event_date = touched_days.event_date
             and events.driver_id = touched_days.driver_id
+    where {{ touched_dates('events.event_date', loads, ref('enriched_driver_events')) }}
 
 ),
 

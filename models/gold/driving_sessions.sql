@@ -24,20 +24,58 @@ driving_events as (
 
 ),
 
+{% if is_incremental() -%}
 touched_drivers as (
 
-    select distinct driver_id from driving_events
+    select
+        driver_id,
+        min(event_timestamp) as first_new_at
+    from driving_events
     where _load_id > {{ loads.after }}
+    group by driver_id
 
 ),
 
-events_of_touched_drivers as (
+-- A session is made of neighbours, so nothing counts that was before the last event before the new ones.
+reach as (
 
-    select driving_events.* from driving_events
-    left semi join touched_drivers
-        on driving_events.driver_id = touched_drivers.driver_id
+    select
+        touched_drivers.driver_id,
+        touched_drivers.first_new_at,
+        coalesce(max(driving_events.event_timestamp), touched_drivers.first_new_at) as from_at
+    from touched_drivers
+    left join driving_events
+        on
+            touched_drivers.driver_id = driving_events.driver_id
+            and touched_drivers.first_new_at > driving_events.event_timestamp
+    group by touched_drivers.driver_id, touched_drivers.first_new_at
 
 ),
+
+events_in_reach as (
+
+    select
+        driving_events.*,
+        driving_events.event_timestamp < reach.first_new_at as is_context
+    from driving_events
+    inner join reach
+        on
+            driving_events.driver_id = reach.driver_id
+            and driving_events.event_timestamp >= reach.from_at
+
+),
+
+{% else -%}
+events_in_reach as (
+
+    select
+        *,
+        false as is_context
+    from driving_events
+
+),
+
+{% endif -%}
 
 neighbours as (
 
@@ -48,7 +86,7 @@ neighbours as (
             partition by driver_id
             order by event_timestamp
         ) as next_stop
-    from events_of_touched_drivers
+    from events_in_reach
 
 ),
 
@@ -62,7 +100,7 @@ pairs as (
     from neighbours
     where
         event_type = 'start_driving'
-        or not type_before <=> 'start_driving'
+        or not type_before <=> 'start_driving' and not is_context
 
 ),
 
@@ -93,44 +131,49 @@ sessions as (
 sessions_before as (
 
     select written.* from {{ this }} as written
-    left semi join touched_drivers
-        on written.driver_id = touched_drivers.driver_id
-
-),
-
-new_sessions as (
-
-    select sessions.* from sessions
-    left anti join sessions_before
+    left semi join reach
         on
-            sessions.driver_id = sessions_before.driver_id
-            and sessions.started_at <=> sessions_before.started_at
-            and sessions.stopped_at <=> sessions_before.stopped_at
+            written.driver_id = reach.driver_id
+            and (
+                written.started_at >= reach.from_at
+                or written.started_at is null and written.stopped_at >= reach.first_new_at
+            )
 
 ),
 
 -- A late event ends a session elsewhere, or is the start that an orphaned stop lacked: the row of before goes.
-voided as (
+candidates as (
 
-    select sessions_before.* from sessions_before
-    left anti join sessions
-        on
-            sessions_before.driver_id = sessions.driver_id
-            and sessions_before.started_at <=> sessions.started_at
-            and sessions_before.stopped_at <=> sessions.stopped_at
-
-),
-
-final as (
-
-    select * from new_sessions
+    select
+        *,
+        false as was_there
+    from sessions
 
     union all
 
     select
+        *,
+        true as was_there
+    from sessions_before
+
+),
+
+counted as (
+
+    select
+        *,
+        count(*) over (partition by driver_id, started_at, stopped_at) as times
+    from candidates
+
+),
+
+-- What stands in both is as it was.
+final as (
+
+    select
         driver_id,
         company_id,
-        'voided' as session_status,
+        if(was_there, 'voided', session_status) as session_status,
         duration_seconds,
         started_at,
         stopped_at,
@@ -140,7 +183,8 @@ final as (
         stop_source_file,
         stop_source_line,
         stop_load_id
-    from voided
+    from counted
+    where times = 1
 
 )
 

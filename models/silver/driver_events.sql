@@ -1,6 +1,6 @@
 {{ config(incremental_strategy='append', unique_key=['driver_id', 'event_timestamp']) }}
 {%- set loads = loads_to_read() %}
-{%- set window = '_load_id > ' ~ loads.after ~ ' and _load_id <= ' ~ loads.up_to %}
+{%- set valid = '(select * from ' ~ ref('staged_driver_events') ~ ' where reject_reason is null)' %}
 
 with
 
@@ -9,7 +9,8 @@ valid_events as (
     select * from {{ ref('staged_driver_events') }}
     where
         reject_reason is null
-        and {{ window }}
+        and _load_id > {{ loads.after }}
+        and _load_id <= {{ loads.up_to }}
 
 ),
 
@@ -20,7 +21,7 @@ accepted_before as (
         driver_id,
         event_timestamp
     from {{ this }}
-    where {{ touched_dates('event_date', 'select event_date from ' ~ ref('staged_driver_events') ~ ' where reject_reason is null and ' ~ window) }}
+    where {{ touched_dates('event_date', loads, valid) }}
 
 ),
 
@@ -42,13 +43,14 @@ new_events as (
 ),
 
 {% endif -%}
--- The first occurrence stays, in every rebuild too: the order is that of arrival, and total.
+-- The first occurrence stays, in every rebuild too: the order is that of arrival, and total. The date is part of the
+-- partition so that the rows are written in its order, and later runs read only what they touch of a file.
 numbered as (
 
     select
         *,
         row_number() over (
-            partition by driver_id, event_timestamp
+            partition by event_date, driver_id, event_timestamp
             order by _load_id, _source_file, _source_line
         ) as occurrence
     from new_events

@@ -27,6 +27,7 @@ rejected as (
             staged._load_id = accepted._load_id
             and staged._source_file = accepted._source_file
             and staged._source_line = accepted._source_line
+            and accepted._load_id > {{ loads.after }}
     {%- if is_incremental() %}
     left anti join {{ this }} as rejected_before
         on

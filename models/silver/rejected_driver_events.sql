@@ -1,13 +1,15 @@
 {{ config(incremental_strategy='append', unique_key=['_load_id', '_source_file', '_source_line']) }}
 {%- set loads = loads_to_read() %}
-{%- set window = '_load_id > ' ~ loads.after ~ ' and _load_id <= ' ~ loads.up_to %}
+{%- set valid = '(select * from ' ~ ref('staged_driver_events') ~ ' where reject_reason is null)' %}
 
 with
 
 staged as (
 
     select * from {{ ref('staged_driver_events') }}
-    where {{ window }}
+    where
+        _load_id > {{ loads.after }}
+        and _load_id <= {{ loads.up_to }}
 
 ),
 
@@ -26,6 +28,7 @@ rejected as (
             staged._load_id = accepted._load_id
             and staged._source_file = accepted._source_file
             and staged._source_line = accepted._source_line
+            and accepted._load_id > {{ loads.after }}
     {%- if is_incremental() %}
     left anti join {{ this }} as rejected_before
         on
@@ -64,6 +67,7 @@ final as (
             rejected.reject_reason is null
             and rejected.driver_id = accepted.driver_id
             and rejected.event_timestamp = accepted.event_timestamp
+            and {{ touched_dates('accepted.event_date', loads, valid) }}
 
 )
 

@@ -10,7 +10,9 @@ bronze as (
         *,
         nullif(regexp_replace(created_at, '^\\s+|\\s+$', ''), '') as time_text
     from {{ source('bronze', 'companies') }}
-    where _load_id <= {{ loads.up_to }}
+    where
+        _load_id > {{ loads.after }}
+        and _load_id <= {{ loads.up_to }}
 
 ),
 
@@ -34,6 +36,7 @@ outcomes as (
         _source_file,
         _source_line
     from {{ ref('company_history') }}
+    where _load_id > {{ loads.after }}
 
     union all
 
@@ -43,6 +46,7 @@ outcomes as (
         _source_file,
         _source_line
     from {{ ref('rejected_companies') }}
+    where _load_id > {{ loads.after }}
 
 ),
 

@@ -14,7 +14,9 @@ bronze as (
         ) as time_text,
         regexp_replace(regexp_replace(lower(event_type), '[^a-z0-9]+', '_'), '^_|_$', '') as type_alias
     from {{ source('bronze', 'driver_events') }}
-    where _load_id <= {{ loads.up_to }}
+    where
+        _load_id > {{ loads.after }}
+        and _load_id <= {{ loads.up_to }}
 
 ),
 
@@ -42,6 +44,7 @@ outcomes as (
         _source_file,
         _source_line
     from {{ ref('driver_events') }}
+    where _load_id > {{ loads.after }}
 
     union all
 
@@ -52,7 +55,9 @@ outcomes as (
         _source_file,
         _source_line
     from {{ ref('rejected_driver_events') }}
-    where reject_reason <> 'duplicate'
+    where
+        _load_id > {{ loads.after }}
+        and reject_reason <> 'duplicate'
 
 ),
 

@@ -36,7 +36,9 @@ final as (
         sum(in_bronze) as bronze_records,
         sum(in_silver) as silver_records
     from counted
-    where _load_id <= {{ loads.up_to }}
+    where
+        _load_id > {{ loads.after }}
+        and _load_id <= {{ loads.up_to }}
     group by _load_id
     having sum(in_bronze) <> sum(in_silver)
 

@@ -18,6 +18,7 @@ duplicates as (
             and rejected._source_line = staged._source_line
     where
         rejected.reject_reason = 'duplicate'
+        and rejected._load_id > {{ loads.after }}
         and rejected._load_id <= {{ loads.up_to }}
 
 ),
@@ -36,6 +37,7 @@ final as (
             and duplicates.duplicate_of_source_line = accepted._source_line
             and duplicates.driver_id = accepted.driver_id
             and duplicates.event_timestamp = accepted.event_timestamp
+            and {{ touched_dates('accepted.event_date', loads, '(select * from ' ~ ref('staged_driver_events') ~ ' where reject_reason is null)') }}
             and struct(accepted._load_id, accepted._source_file, accepted._source_line)
             < struct(duplicates._load_id, duplicates._source_file, duplicates._source_line)
 

@@ -1,4 +1,6 @@
 -- Every line of every file is accounted for, in the manifest, in bronze and in silver alike.
+{%- set loads = loads_to_read() %}
+
 select
     feed,
     lines,
@@ -9,4 +11,6 @@ select
     _source_file,
     _load_id
 from {{ ref('source_file_audit') }}
-where not is_reconciled
+where
+    _load_id > {{ loads.after }}
+    and not is_reconciled

@@ -1,6 +1,7 @@
 -- Every accepted event is enriched once and counted once in each daily table, and every start and stop stands in one
 -- session.
 {%- set loads = loads_to_read() %}
+{%- set touched = touched_dates('event_date', loads, ref('driver_events')) %}
 
 with
 
@@ -10,7 +11,9 @@ accepted as (
         count(*) as events,
         count_if(event_type <> 'delivered') as driving_events
     from {{ ref('driver_events') }}
-    where _load_id <= {{ loads.up_to }}
+    where
+        _load_id <= {{ loads.up_to }}
+        and {{ touched }}
 
 ),
 
@@ -21,7 +24,9 @@ counted as (
         count(*) as events,
         count_if(event_type <> 'delivered') as driving_events
     from {{ ref('enriched_driver_events') }}
-    where _load_id <= {{ loads.up_to }}
+    where
+        _load_id <= {{ loads.up_to }}
+        and {{ touched }}
 
     union all
 
@@ -30,6 +35,7 @@ counted as (
         coalesce(sum(events), 0) as events,
         coalesce(sum(start_driving_events + stop_driving_events), 0) as driving_events
     from {{ ref('daily_driver_activity') }}
+    where {{ touched }}
 
     union all
 
@@ -38,13 +44,15 @@ counted as (
         coalesce(sum(events), 0) as events,
         coalesce(sum(start_driving_events + stop_driving_events), 0) as driving_events
     from {{ ref('daily_company_activity') }}
+    where {{ touched }}
 
     union all
 
     select
         'driving_sessions' as counted_in,
         cast(null as bigint) as events,
-        count(started_at) + count(stopped_at) as driving_events
+        count_if({{ touched_dates('cast(started_at as date)', loads, ref('driver_events')) }} and started_at is not null)
+        + count_if({{ touched_dates('cast(stopped_at as date)', loads, ref('driver_events')) }} and stopped_at is not null) as driving_events
     from {{ ref('driving_sessions') }}
 
 ),

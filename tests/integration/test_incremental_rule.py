@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -73,25 +72,19 @@ def names(schema: str) -> list[str]:
     return [column.split()[0].strip("`") for column in schema.split(", ")]
 
 
-class Rows:
-    """What dbt's run_query gives, of which the macros use the rows."""
-
-    def __init__(self, spark: SparkSession, sql: str) -> None:
-        self.rows = spark.sql(sql).collect()
-
-
 def rendered(spark: SparkSession, model: str, *, after: int = 0, up_to: int = 0) -> str:
     """Render a model as dbt does, each relation being a view of its name."""
-    macros = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "macros" / "silver").glob("*.sql"))
+    files = [*(PROJECT / "macros" / "silver").glob("*.sql"), PROJECT / "macros" / "run" / "touched_dates.sql"]
+    macros = "".join(path.read_text(encoding="utf-8") for path in files)
     text = (PROJECT / "models" / "silver" / f"{model}.sql").read_text(encoding="utf-8")
     context: dict[str, Any] = {
+        "ask_once": lambda sql: spark.sql(sql).collect(),
         "config": lambda **_: "",
         "execute": True,
         "is_incremental": lambda: after > 0,
         "loads_to_read": lambda: {"after": after, "up_to": up_to},
         "ref": str,
         "return": lambda value: value,
-        "run_query": partial(Rows, spark),
         "source": "{}_{}".format,
         "this": model,
     }

@@ -7,5 +7,13 @@ def loads_to_read() -> dict[str, int]:
     return {"after": 1, "up_to": 2}
 
 
-def touched_dates(column: str, _query: str) -> str:
+def touched_dates(column: str, _loads: dict[str, int], _relation: str) -> str:
     return f"{column} = date '2024-03-04'"
+
+
+def companies_changed(_loads: dict[str, int], _relation: str) -> bool:
+    return False
+
+
+def limit_merge(_condition: str) -> None:
+    pass

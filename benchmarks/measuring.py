@@ -1,0 +1,109 @@
+"""What a process and all that it starts cost: wall time, CPU time, memory, and what it leaves on the disk."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.contestants import PROJECT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run cost; bytes and files are what it added to its lake."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    written_bytes: int
+    written_files: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A contestant in a scenario, what it cost, and whether its gold was right then."""
+
+    scenario: str
+    contestant: str
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    written_bytes: int
+    written_files: int
+    verdict: str = ""
+
+
+@contextmanager
+def started(arguments: list[str], raw: Path, lake: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start a contestant in a session of its own; its output goes beside its lake."""
+    places = {
+        "RAW_ROOT": str(raw),
+        "LAKE_ROOT": str(lake),
+        "VIRTUAL_ENV": str(Path(arguments[0]).parent.parent),
+        "DBT_TARGET_PATH": f"{lake}.target",
+        "DBT_LOG_PATH": f"{lake}.logs",
+    }
+    log = Path(f"{lake}.out")
+    with (
+        log.open("a", encoding="utf-8") as output,
+        subprocess.Popen(
+            arguments,
+            cwd=PROJECT,
+            env=os.environ | places,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            text=True,
+        ) as process,
+    ):
+        yield process
+    if process.returncode:
+        sys.exit(f"{lake.name} failed: see {log}")
+
+
+def measured(process: subprocess.Popen[str], lake: Path, is_done: Callable[[], bool] = lambda: False) -> Cost:
+    """Watch the processes of a session until they are done, or have ended."""
+    there = content(lake)
+    cpu, peak = usage(process.pid)
+    before = sum(cpu.values())
+    begun = time.monotonic()
+    while process.poll() is None and not is_done():
+        used, memory = usage(process.pid)
+        cpu |= used
+        peak = max(peak, memory)
+        time.sleep(0.02)
+    seconds = time.monotonic() - begun
+    sizes = content(lake)
+    new = [sizes[name] for name in sizes.keys() - there.keys()]
+    return Cost(seconds, sum(cpu.values()) - before, peak, sum(new), len(new))
+
+
+def usage(session: int) -> tuple[dict[int, float], int]:
+    """Give the CPU seconds of each process of a session, and the memory of all of them."""
+    cpu: dict[int, float] = {}
+    memory = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session:
+            cpu[int(path.parent.name)] = (int(fields[11]) + int(fields[12])) / TICKS
+            memory += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+    return cpu, memory
+
+
+def content(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_size for path in folder.rglob("*") if path.is_file()}

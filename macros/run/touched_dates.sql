@@ -1,0 +1,24 @@
+{#
+    A condition on `column` that holds for every date of the events of these loads in `relation`, as literal ranges,
+    one per run of consecutive dates: Delta skips files by literals only, and by the whole span of an `in` list. More
+    ranges than a statement should have are one, from the first day to the last.
+#}
+{% macro touched_dates(column, loads, relation) -%}
+    {%- set conditions = [] -%}
+    {%- if execute and loads.after -%}
+        {%- set ranges = ask_once(
+            'with dates as (select distinct event_date as day from ' ~ relation ~ ' where _load_id > ' ~ loads.after ~ ' and _load_id <= ' ~ loads.up_to ~ '),'
+            ~ ' numbered as (select day, date_sub(day, cast(row_number() over (order by day) as int)) as island from dates)'
+            ~ ' select min(day) as first_day, max(day) as last_day from numbered group by island order by first_day'
+        ) -%}
+        {%- if ranges | length > 100 -%}
+            {%- set ranges = [{'first_day': ranges[0]['first_day'], 'last_day': ranges[-1]['last_day']}] -%}
+        {%- endif -%}
+        {%- for range in ranges -%}
+            {%- do conditions.append(column ~ " between date '" ~ range['first_day'] ~ "' and date '" ~ range['last_day'] ~ "'") -%}
+        {%- endfor -%}
+    {%- else -%}
+        {%- do conditions.append('true') -%}
+    {%- endif -%}
+    {{ return('(' ~ conditions | join(' or ') ~ ')' if conditions else 'false') }}
+{%- endmacro %}

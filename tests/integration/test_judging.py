@@ -1,0 +1,57 @@
+"""A build tests what no build has tested yet; `dbt test` tests everything."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from deltalake import DeltaTable, QueryBuilder, write_deltalake
+
+from ingest.lake import Lake, query
+from tests.integration.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+GOLD = "enriched_driver_events"
+TESTED = ("--select", GOLD, "--exclude-resource-type", "unit_test")
+EVENT = b'{"driver_id":"d","event_timestamp":"2024-03-04T06:00:00Z","event_type":"start","company_id":"c"}\n'
+
+
+@pytest.fixture
+def worker(built: tuple[Path, Path], raw: Path, lake: Path) -> Iterator[Worker]:
+    shutil.copytree(built[0], raw, dirs_exist_ok=True)
+    shutil.copytree(built[1], lake, ignore=shutil.ignore_patterns("metastore"))
+    worker = Worker(lake, raw)
+    yield worker
+    worker.kill()
+
+
+def doubled(lake: Path, condition: str) -> None:
+    """Add a row to gold once more, as no build would."""
+    gold = DeltaTable(lake / "gold" / GOLD)
+    rows = QueryBuilder().register("t", gold).execute(f"select * from t where {condition} limit 1").read_all()
+    write_deltalake(gold, rows, mode="append")
+
+
+def judged_up_to(lake: Path) -> int:
+    steps = query(Lake(lake), "select * from t", t="audit.pipeline_steps")
+    return max(row["complete_up_to_load_id"] or 0 for row in steps if f"primary_key_{GOLD}" in row["step"])
+
+
+def test_a_load_stays_to_be_tested_until_its_test_has_passed(worker: Worker, raw: Path, lake: Path) -> None:
+    (raw / "events" / "new.jsonl").write_bytes(EVENT)
+    assert worker.load() == 0
+    assert worker.dbt("run") == 0
+    doubled(lake, "_load_id = 3")
+    for _ in range(2):
+        assert worker.dbt("build", *TESTED) == 1
+        assert judged_up_to(lake) == 2
+    DeltaTable(lake / "gold" / GOLD).restore(DeltaTable(lake / "gold" / GOLD).version() - 1)
+    assert worker.dbt("build", *TESTED) == 0
+    assert judged_up_to(lake) == 3
+    doubled(lake, "_load_id = 1")
+    assert worker.dbt("build", *TESTED) == 0
+    assert worker.dbt("test", *TESTED) == 1
