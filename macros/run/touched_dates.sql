@@ -20,5 +20,5 @@
     {%- else -%}
         {%- do conditions.append('true') -%}
     {%- endif -%}
-    {{ return('(' ~ conditions | join(' or ') ~ ')' if conditions else 'false') }}
+    {{ return('(' ~ conditions | join(' or ') ~ ')' if conditions | length > 1 else conditions | first | default('false')) }}
 {%- endmacro %}
