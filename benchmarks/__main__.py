@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from benchmarks.contestants import PEERS, WORK, contestants, environment
 from benchmarks.data import write_companies, write_day
 from benchmarks.measuring import Run, measured, started
-from benchmarks.page import publish
+from benchmarks.page import PUBLISHED, publish, table
 
 if TYPE_CHECKING:
     from benchmarks.contestants import Contestant
@@ -32,7 +32,7 @@ class Size:
 
 
 SIZES = {
-    "1k": Size(1_000, 1, 1_000, (1, 2)),
+    "1k": Size(1_000, 1, 1_000, (1,)),
     "100k": Size(100_000, 3),
     "1m": Size(1_000_000, 3),
     "10m": Size(10_000_000, 2),
@@ -93,21 +93,28 @@ class Course:
         return [replace(run, verdict=told[run.contestant]) for run in runs]
 
 
-def days(folder: Path, order: list[Contestant], size: Size) -> list[Run]:
+def days(folder: Path, order: list[Contestant], size: Size, scenarios: set[str]) -> list[Run]:
     """Take two days, then nothing, then companies that have changed; then what only we can do."""
     course = Course(folder, order)
     course.add_day(size.events)
     runs = course.step("S1")
     course.add_day(size.events)
     runs += course.step("S2")
-    runs += course.step("S4")
-    write_companies(course.raw, len(course.expected))
-    runs += course.step("S5")
-    others = [course.run(name, one, command) for one in order for name, command in one.others.items()]
+    if "S4" in scenarios:
+        runs += course.step("S4")
+    if "S5" in scenarios:
+        write_companies(course.raw, len(course.expected))
+        runs += course.step("S5")
+    others = [
+        course.run(scenario, one, command)
+        for one in order
+        for scenario, command in one.others.items()
+        if scenario.split()[0] in scenarios
+    ]
     return runs + course.judged(others)
 
 
-def warm(folder: Path, order: list[Contestant], size: Size) -> list[Run]:
+def warm(folder: Path, order: list[Contestant], size: Size, _scenarios: set[str]) -> list[Run]:
     """Take the second day in the process that has just taken the first; each contestant has files of its own."""
     return [run for contestant in order for run in warm_alone(Course(folder, [contestant]), contestant, size)]
 
@@ -129,7 +136,7 @@ def has_done(done: Path, times: int) -> bool:
     return done.stat().st_size >= times
 
 
-def growth(folder: Path, order: list[Contestant], size: Size) -> list[Run]:
+def growth(folder: Path, order: list[Contestant], size: Size, _scenarios: set[str]) -> list[Run]:
     """Take a day of the same size after more and more days; the companies stay as they are."""
     course = Course(folder, order)
     runs: list[Run] = []
@@ -138,8 +145,8 @@ def growth(folder: Path, order: list[Contestant], size: Size) -> list[Run]:
             course.add_day(size.growth_events, companies_of=0)
         course.step("history")
         course.add_day(size.growth_events, companies_of=0)
-        runs += course.step(f"S6 after {before:2} days")
-        traces = [course.run(f"S7 after {before:2} days", one, TRACE) for one in order if one.name == "ours"]
+        runs += course.step(f"S6 after {before:02} days")
+        traces = [course.run(f"S7 after {before:02} days", one, TRACE) for one in order if one.name == "ours"]
         runs += course.judged(traces)
     return runs
 
@@ -155,8 +162,9 @@ def main(size: str, scenarios: set[str], names: list[str]) -> None:
         order = chosen if number % 2 == 0 else chosen[::-1]
         for flow, of in FLOWS.items():
             if of & scenarios:
-                runs += [run for run in flow(WORK / size, order, SIZES[size]) if run.scenario.split()[0] in scenarios]
-    print(publish(size, runs))
+                taken = flow(WORK / size, order, SIZES[size], scenarios)
+                runs += [run for run in taken if run.scenario.split()[0] in scenarios]
+    print(publish(size, runs) if size in PUBLISHED else table(runs))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PAGE = PROJECT / "docs" / "performance.md"
 RESULTS = PAGE.with_suffix(".json")
 PLOT = PAGE.with_name("growth.svg")
+PUBLISHED = ("100k", "1m", "10m")
 HEAD = """| scenario | contestant | wall s (min to max) | ratio | CPU s | memory GiB | MB written | files | result |
 |---|---|---:|---:|---:|---:|---:|---:|---|"""
 
@@ -28,13 +29,14 @@ def publish(size: str, runs: list[Run]) -> str:
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     measured = {(run.scenario, run.contestant) for run in runs}
     kept = [Run(**old) for old in results.get(size, []) if (old["scenario"], old["contestant"]) not in measured]
-    results[size] = [asdict(run) for run in sorted([*kept, *runs], key=lambda run: run.scenario)]
+    all_runs = sorted([*kept, *runs], key=lambda run: run.scenario)
+    results[size] = [asdict(run) for run in all_runs]
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    told = table([Run(**run) for run in results[size]])
+    told = table(all_runs)
     start, end = f"<!-- {size} -->", f"<!-- end of {size} -->"
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(start)
     PAGE.write_text(f"{before}{start}\n{told}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
-    plot([run for run in runs if run.scenario.startswith("S6")])
+    plot([run for run in all_runs if run.scenario.startswith("S6")])
     return told
 
 
