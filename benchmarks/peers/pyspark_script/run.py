@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from delta import configure_spark_with_delta_pip
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
@@ -17,14 +18,14 @@ KEY = ["driver_id", "event_timestamp"]
 
 
 def main(raw: Path, lake: Path) -> None:
-    spark = (
+    builder = (
         SparkSession.builder.config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
         .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
         .config("spark.driver.memory", "3g")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.ui.enabled", "false")
-        .getOrCreate()
     )
+    spark = configure_spark_with_delta_pip(builder).getOrCreate()
     bronze, silver, gold = (str(lake / name) for name in ("bronze", "silver", "gold"))
     names = sorted(f"file://{path}" for path in raw.glob("events/**/*.jsonl"))
     if DeltaTable.isDeltaTable(spark, bronze):
