@@ -6,19 +6,20 @@ import json
 import os
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.contestants import PEERS, WORK, contestants, environment
 from benchmarks.data import write_companies, write_day
-from benchmarks.measuring import Run, measured, started
+from benchmarks.measuring import measured, started
 from benchmarks.page import PUBLISHED, publish, table
 
 if TYPE_CHECKING:
     from benchmarks.contestants import Contestant
     from benchmarks.data import Expected
+    from benchmarks.measuring import Run
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,7 @@ class Course:
     def run(self, scenario: str, contestant: Contestant, command: tuple[str, ...]) -> Run:
         lake = self.lake(contestant)
         with started(contestant.arguments(command, self.raw, lake), self.raw, lake) as process:
-            cost = measured(process, lake)
-        return Run(scenario, contestant.name, **asdict(cost))
+            return measured(scenario, process, lake)
 
     def judged(self, runs: list[Run]) -> list[Run]:
         """Hold every gold to what was written and, by a hash of its rows, to the first that has as many."""
@@ -128,8 +128,8 @@ def warm_alone(course: Course, contestant: Contestant, size: Size) -> list[Run]:
         for times in (1, 2):
             course.add_day(size.events)
             print(file=process.stdin, flush=True)
-            cost = measured(process, lake, partial(has_done, done, times))
-    return course.judged([Run("S3", contestant.name, **asdict(cost))])
+            run = measured("S3", process, lake, partial(has_done, done, times))
+    return course.judged([run])
 
 
 def has_done(done: Path, times: int) -> bool:

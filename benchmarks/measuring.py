@@ -20,19 +20,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What one run cost; bytes and files are what it added to its lake."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_bytes: int
-    written_bytes: int
-    written_files: int
-
-
-@dataclass(frozen=True)
 class Run:
-    """A contestant in a scenario, what it cost, and whether its gold was right then."""
+    """What one run of a contestant cost, and whether its gold was right; bytes and files are what its lake gained."""
 
     scenario: str
     contestant: str
@@ -73,8 +62,10 @@ def started(arguments: list[str], raw: Path, lake: Path) -> Iterator[subprocess.
         sys.exit(f"{lake.name} failed: see {log}")
 
 
-def measured(process: subprocess.Popen[str], lake: Path, is_done: Callable[[], bool] = lambda: False) -> Cost:
-    """Watch the processes of a session until they are done, or have ended."""
+def measured(
+    scenario: str, process: subprocess.Popen[str], lake: Path, is_done: Callable[[], bool] = lambda: False
+) -> Run:
+    """Watch the processes of a session until they are done, or have ended; a lake is called as its contestant."""
     there = content(lake)
     cpu, peak = usage(process.pid)
     before = sum(cpu.values())
@@ -87,7 +78,7 @@ def measured(process: subprocess.Popen[str], lake: Path, is_done: Callable[[], b
     seconds = time.monotonic() - begun
     sizes = content(lake)
     new = [sizes[name] for name in sizes.keys() - there.keys()]
-    return Cost(seconds, sum(cpu.values()) - before, peak, sum(new), len(new))
+    return Run(scenario, lake.name, seconds, sum(cpu.values()) - before, peak, sum(new), len(new))
 
 
 def usage(session: int) -> tuple[dict[int, float], int]:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import statistics
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from statistics import median
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from benchmarks.contestants import PROJECT
 from benchmarks.measuring import Run
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 PAGE = PROJECT / "docs" / "performance.md"
 RESULTS = PAGE.with_suffix(".json")
@@ -68,10 +64,6 @@ def row(runs: list[Run], base: float) -> str:
         runs[-1].verdict,
     )
     return f"| {' | '.join(cells)} |"
-
-
-def median(values: Iterable[float]) -> float:
-    return statistics.median(values)
 
 
 def plot(runs: list[Run]) -> None:
