@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.contestants import PEERS, WORK, contestants, environment
-from benchmarks.data import write_companies, write_day
+from benchmarks.data import add_day, write_companies
 from benchmarks.measuring import measured, started
 from benchmarks.page import PUBLISHED, publish, table
 
@@ -34,8 +34,8 @@ class Size:
 
 SIZES = {
     "1k": Size(1_000, 1, 1_000, (1,)),
-    "100k": Size(100_000, 3),
-    "1m": Size(1_000_000, 3),
+    "100k": Size(100_000, 1),
+    "1m": Size(1_000_000, 1),
     "10m": Size(10_000_000, 2),
 }
 WARM = Path(__file__).parent / "warm.py"
@@ -62,8 +62,10 @@ class Course:
     def lake(self, contestant: Contestant) -> Path:
         return self.folder / contestant.name
 
-    def add_day(self, events: int, *, companies_of: int | None = None) -> None:
-        self.expected.append(write_day(self.raw, len(self.expected), events, companies_of=companies_of))
+    def add_day(self, events: int, *, companies_change: bool = True) -> None:
+        day = len(self.expected)
+        self.expected.append(add_day(self.raw, WORK / "data" / str(events), day, events))
+        write_companies(self.raw, day if companies_change else 0)
 
     def step(self, scenario: str) -> list[Run]:
         """Let each contestant bring its lake up to date, in a process of its own."""
@@ -142,9 +144,9 @@ def growth(folder: Path, order: list[Contestant], size: Size, _scenarios: set[st
     runs: list[Run] = []
     for before in size.days_before:
         while len(course.expected) < before:
-            course.add_day(size.growth_events, companies_of=0)
+            course.add_day(size.growth_events, companies_change=False)
         course.step("history")
-        course.add_day(size.growth_events, companies_of=0)
+        course.add_day(size.growth_events, companies_change=False)
         runs += course.step(f"S6 after {before:02} days")
         traces = [course.run(f"S7 after {before:02} days", one, TRACE) for one in order if one.name == "ours"]
         runs += course.judged(traces)

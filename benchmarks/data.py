@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
-from dataclasses import dataclass
+import shutil
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -26,8 +28,17 @@ class Expected:
     matched: int
 
 
-def write_day(raw: Path, day: int, events: int, *, companies_of: int | None = None, files: int = 20) -> Expected:
-    """Write the events of a day, from 0, and the companies as they are then; give what the day adds to gold."""
+def add_day(raw: Path, store: Path, day: int, events: int) -> Expected:
+    """Link the events of a day, from 0, into the raw files from where they are written once; give what they add to gold."""
+    told = store / f"{day}.json"
+    if not told.exists():
+        told.write_text(json.dumps(asdict(write_day(store, day, events))), encoding="utf-8")
+    shutil.copytree(_folder(store, day), _folder(raw, day), copy_function=os.link)
+    return Expected(**json.loads(told.read_text(encoding="utf-8")))
+
+
+def write_day(raw: Path, day: int, events: int, *, files: int = 20) -> Expected:
+    """Write the events of a day, from 0, after those of the day before; give what the day adds to gold."""
     choose = random.Random(day)
     added = matched = 0
     lines: list[str] = []
@@ -45,12 +56,11 @@ def write_day(raw: Path, day: int, events: int, *, companies_of: int | None = No
             lines.append(line)
             added, matched = added + 1, matched + is_matched
     folder = _folder(raw, day)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     size = -(-events // files)
     for number in range(files):
         part = lines[number * size : (number + 1) * size]
         (folder / f"{number:03}.jsonl").write_text("".join(f"{line}\n" for line in part), encoding="utf-8")
-    write_companies(raw, day if companies_of is None else companies_of)
     return Expected(added, matched)
 
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,7 +74,8 @@ def measured(
         used, memory = usage(process.pid)
         cpu |= used
         peak = max(peak, memory)
-        time.sleep(0.02)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
     seconds = time.monotonic() - begun
     sizes = content(lake)
     new = [sizes[name] for name in sizes.keys() - there.keys()]

@@ -60,7 +60,7 @@ def line(labels: Sequence[str], values: Sequence[float], *, threshold: Sequence[
     """Draw a value over time and, dashed, the threshold that it should not fall below."""
     figure, axes = _figure(width=9.6, height=2.4)
     axes.plot(values, color=_COLORS[0], marker="o", markersize=4, label=unit)
-    axes.plot(threshold, color=_COLORS[5], linestyle="--", label="threshold")
+    axes.plot(threshold, color=_COLORS[5], linestyle="--", marker="_", markersize=16, label="threshold")
     axes.set_ylim(min([*values, *threshold]) - 2, 101)
     axes.set_ylabel(unit)
     _label(axes, labels)

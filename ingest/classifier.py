@@ -47,7 +47,7 @@ def bronze_rows(
     known_keys = F.array(*(F.lit(key) for key in (*feed.keys, nonce)))
     return (
         _judged(_decoded(staged), nonce)
-        .join(F.broadcast(files), "file_number")
+        .join(F.broadcast(files), "file_number", "left")
         .select(
             *(F.when(sound, F.col("object")[key]).alias(key) for key in feed.keys),
             F.col("raw").alias("_raw"),
@@ -84,8 +84,9 @@ def _judged(decoded: DataFrame, nonce: str) -> DataFrame:
     readable = F.when((F.col("kind") != "L") & F.col("is_utf8"), F.col("raw"))
     return (
         decoded.withColumn("text", _without_lone_surrogates(readable, nonce))
-        .withColumn("text", F.expr(r"trim(both ' \t\r\n' from text)"))
-        .withColumn("object", _object(F.col("text"), nonce))
+        .withColumn("text", F.when(_is_in("{}"), F.col("text")).otherwise(F.expr(r"trim(both ' \t\r\n' from text)")))
+        .withColumn("parsed", F.when(_is_in("{}"), _parsed(F.col("text"), nonce)))
+        .withColumn("object", F.when(F.col("parsed")[nonce].isNotNull(), F.col("parsed")))
         .withColumn("_defect", _defect(F.col("text"), F.col("object"), nonce))
     )
 
@@ -96,24 +97,27 @@ def _defect(text: Column, parsed: Column, nonce: str) -> Column:
     return (
         F.when(F.col("kind") == "L", "too_long")
         .when(~F.col("is_utf8"), "invalid_utf8")
-        .when((F.length(text) > MAX_DIGITS) & _has_long_number(text), "not_json")
+        .when((F.octet_length(text) > MAX_DIGITS) & _has_long_number(text), "not_json")
         .when(parsed.isNull(), F.when(is_other_value, "not_object").otherwise("not_json"))
         .when(F.size(F.array_distinct(keys)) != F.size(keys), "duplicate_key")
     )
 
 
-def _object(text: Column, nonce: str) -> Column:
-    parsed = F.coalesce(
+def _is_in(brackets: str) -> Column:
+    return F.col("text").startswith(brackets[0]) & F.col("text").endswith(brackets[1])
+
+
+def _parsed(text: Column, nonce: str) -> Column:
+    return F.coalesce(
         F.from_json(_completed(text, f',"{nonce}":1}}'), "map<string,string>", STRICT),
         F.when(text.rlike(r"^\{[ \t\r\n]*\}\z"), F.create_map(F.lit(nonce), F.lit("1"))),
     )
-    return F.when(text.startswith("{") & text.endswith("}") & parsed[nonce].isNotNull(), parsed)
 
 
 def _is_array(text: Column, nonce: str) -> Column:
     elements = F.from_json(_completed(text, f',"{nonce}"]'), "array<string>", STRICT)
     is_complete = F.element_at(elements, -1).eqNullSafe(nonce) | text.rlike(r"^\[[ \t\r\n]*\]\z")
-    return text.startswith("[") & text.endswith("]") & is_complete
+    return _is_in("[]") & is_complete
 
 
 def _is_scalar(text: Column, nonce: str) -> Column:
@@ -124,8 +128,9 @@ def _is_scalar(text: Column, nonce: str) -> Column:
 
 
 def _completed(text: Column, end: str) -> Column:
-    """Put `end` in place of the last character, so that the nesting does not get deeper."""
-    return F.concat(F.left(text, F.length(text) - 1), F.lit(end))
+    """Put `end` in place of the last character, a bracket, so that the nesting does not get deeper; bytes need no count."""
+    beginning = text.cast("binary").substr(F.lit(1), F.octet_length(text) - 1)
+    return F.concat(beginning, F.lit(end).cast("binary")).cast("string")
 
 
 def _has_long_number(text: Column) -> Column:
@@ -141,4 +146,4 @@ def _without_lone_surrogates(text: Column, nonce: str) -> Column:
     set_aside = F.regexp_replace(set_aside, SURROGATE_PAIR, f"{nonce}u$1{nonce}u$2")
     mended = F.regexp_replace(set_aside, SURROGATE, "?")
     restored = F.replace(F.replace(mended, F.lit(f"{nonce}u"), F.lit(r"\u")), F.lit(f"{nonce}b"), F.lit(r"\\"))
-    return F.when(text.rlike(SURROGATE), restored).otherwise(text)
+    return F.when(text.contains(r"\u") & text.rlike(SURROGATE), restored).otherwise(text)
