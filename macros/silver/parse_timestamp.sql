@@ -12,8 +12,8 @@
     {%- set unix = 'cast(' ~ text ~ ' as decimal(38, 24))' -%}
     {%- set with_seconds = 'if(substr(' ~ text ~ ", 17, 1) = ':', " ~ text ~ ', concat(substr(' ~ text ~ ", 1, 16), ':00', substr(" ~ text ~ ', 17)))' -%}
     case
-        when {{ text }} rlike '^{{ date }}[T ]{{ time }}\\z' then cast(concat({{ with_seconds }}, 'Z') as timestamp)
         when {{ text }} rlike '^{{ date }}[T ]{{ time }}(Z|{{ offset }})\\z' then cast({{ with_seconds }} as timestamp)
+        when {{ text }} rlike '^{{ date }}[T ]{{ time }}\\z' then cast(concat({{ with_seconds }}, 'Z') as timestamp)
         when {{ text }} rlike '^{{ number }}\\z' then
             case
                 when {{ unix }} >= 1000000000 and {{ unix }} < 10000000000
