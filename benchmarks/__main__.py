@@ -34,8 +34,8 @@ class Size:
 
 SIZES = {
     "1k": Size(1_000, 1, 1_000, (1,)),
-    "100k": Size(100_000, 1),
-    "1m": Size(1_000_000, 1),
+    "100k": Size(100_000, 3),
+    "1m": Size(1_000_000, 3),
     "10m": Size(10_000_000, 2),
 }
 WARM = Path(__file__).parent / "warm.py"

@@ -29,7 +29,7 @@ class Expected:
 
 
 def add_day(raw: Path, store: Path, day: int, events: int) -> Expected:
-    """Link the events of a day, from 0, into the raw files from where they are written once; give what they add to gold."""
+    """Link the events of a day, from 0, into the raw files from where they are written once; give what gold gains."""
     told = store / f"{day}.json"
     if not told.exists():
         told.write_text(json.dumps(asdict(write_day(store, day, events))), encoding="utf-8")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TICKS = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
@@ -85,16 +86,22 @@ def measured(
 def usage(session: int) -> tuple[dict[int, float], int]:
     """Give the CPU seconds of each process of a session, and the memory of all of them."""
     cpu: dict[int, float] = {}
-    memory = 0
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    memory: dict[int, int] = {}
+    parents: dict[int, int] = {}
+    commands: dict[int, bytes] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            fields = path.read_text(errors="replace").rpartition(")")[2].split()
+            fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            if int(fields[3]) == session:
+                process = int(folder.name)
+                commands[process] = (folder / "cmdline").read_bytes()
+                parents[process] = int(fields[1])
+                cpu[process] = (int(fields[11]) + int(fields[12])) / TICKS
+                memory[process] = int(fields[21]) * PAGE_BYTES
         except OSError:
             continue
-        if int(fields[3]) == session:
-            cpu[int(path.parent.name)] = (int(fields[11]) + int(fields[12])) / TICKS
-            memory += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-    return cpu, memory
+    # A process that was just forked has its parent's memory, and still its command.
+    return cpu, sum(memory[one] for one in memory if commands.get(parents[one]) != commands[one])
 
 
 def content(folder: Path) -> dict[str, int]:

@@ -128,7 +128,7 @@ def _is_scalar(text: Column, nonce: str) -> Column:
 
 
 def _completed(text: Column, end: str) -> Column:
-    """Put `end` in place of the last character, a bracket, so that the nesting does not get deeper; bytes need no count."""
+    """Put `end` in place of the last character, a bracket, so that nothing nests deeper; bytes need no counting."""
     beginning = text.cast("binary").substr(F.lit(1), F.octet_length(text) - 1)
     return F.concat(beginning, F.lit(end).cast("binary")).cast("string")
 

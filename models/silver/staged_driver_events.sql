@@ -59,7 +59,7 @@ final as (
             when typed.time is null then 'invalid_event_timestamp'
             when
                 typed.time < timestamp '2000-01-01 00:00:00Z'
-                or unix_micros(typed.time) - unix_micros(typed._loaded_at) > 24 * 60 * 60 * 1000000
+                or unix_micros(typed.time) - unix_micros(typed._loaded_at) > 24L * 60 * 60 * 1000000
                 then 'implausible_event_timestamp'
             when event_types.event_type is null then 'unknown_event_type'
         end as reject_reason,
