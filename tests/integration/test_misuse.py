@@ -12,7 +12,7 @@ import pytest
 from ingest import spark as ingest_spark
 from ingest.errors import IngestError
 from ingest.provision import has_bundled_java
-from tests.integration.worker import PROJECT, run_process
+from tests.integration.worker import PROJECT, copy_project, run_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,10 +27,7 @@ EVENTS_FEED = 'feed: {paths: ["events/**"], exclude: [batch_meta.json], repeated
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("misuse") / "project"
-    ignore = shutil.ignore_patterns(".*", "data", "target", "logs", "__pycache__")
-    shutil.copytree(PROJECT, folder, ignore=ignore, symlinks=True)
-    return folder
+    return copy_project(tmp_path_factory.mktemp("misuse") / "project")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

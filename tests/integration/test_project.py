@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from ingest.describe import LINEAGE_FILE
 from ingest.lineage import column_lineage
 from tests.integration.lakes import SILVER_AND_GOLD, read_table, table_versions
-from tests.integration.worker import PROJECT, Worker, run_process
+from tests.integration.worker import Worker, copy_project, run_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a copy of the dbt project that a test may change, with one seed more."""
-    folder = tmp_path_factory.mktemp("project") / "copy"
-    ignore = shutil.ignore_patterns(".*", "data", "target", "logs", "__pycache__")
-    shutil.copytree(PROJECT, folder, ignore=ignore, symlinks=True)
+    folder = copy_project(tmp_path_factory.mktemp("project") / "copy")
     (folder / "seeds" / "odd_values.csv").write_text(
         'id,text,number\n1,O\'Brien,9007199254740993\n2,,\n3,"back\\slash\nnew line; ""quoted""",-1\n', encoding="utf-8"
     )

@@ -10,7 +10,7 @@ import pytest
 
 from ingest.lake import Lake, column_types
 from tests.integration.lakes import SILVER_AND_GOLD, difference, read_table, table_versions
-from tests.integration.worker import BUILD_UNTESTED, PROJECT, Worker
+from tests.integration.worker import BUILD_UNTESTED, Worker, copy_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,9 +25,7 @@ SURROGATES = r"\\ud800 \ud83d\ude9a \ude9a \\\ud83d"
 
 @pytest.fixture
 def worker(tmp_path: Path) -> Iterator[Worker]:
-    project = tmp_path / "project"
-    ignore = shutil.ignore_patterns(".*", "data", "target", "logs", "__pycache__")
-    shutil.copytree(PROJECT, project, ignore=ignore, symlinks=True)
+    project = copy_project(tmp_path / "project")
     (tmp_path / "raw" / "events").mkdir(parents=True)
     worker = Worker(tmp_path / "lake", tmp_path / "raw", project=project)
     yield worker

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tests.integration.lakes import SILVER_AND_GOLD, difference, read_table, records_of_bronze, snapshot
 from tests.integration.worker import BUILD as BUILD_TESTED
-from tests.integration.worker import BUILD_UNTESTED, PROJECT, Worker
+from tests.integration.worker import BUILD_UNTESTED, PROJECT, Worker, copy_project
 from tests.reference import run
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ MODELS = sorted(path.stem for folder in ("silver", "gold") for path in (PROJECT 
 
 
 def test_a_random_sequence_ends_as_one_build_of_all_of_it(tmp_path: Path) -> None:
-    project = tmp_path / "project"
-    ignore = shutil.ignore_patterns(".*", "data", "target", "logs", "__pycache__")
-    shutil.copytree(PROJECT, project, ignore=ignore, symlinks=True)
+    project = copy_project(tmp_path / "project")
     producer = Producer(tmp_path / "raw", random.Random(SEED))
     producer.write()
     worker = Worker(tmp_path / "lake", tmp_path / "raw", project=project)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,12 @@ PROJECT = Path(__file__).resolve().parents[2]
 BUILD = ("build", "--exclude-resource-type", "unit_test")
 # For builds whose tables are compared with others row by row anyway.
 BUILD_UNTESTED = (*BUILD, "--exclude-resource-type", "test")
+
+
+def copy_project(folder: Path) -> Path:
+    """Copy the project, without what was generated, for a test that changes it; give the folder."""
+    ignore = shutil.ignore_patterns(".*", "data", "target", "logs", "__pycache__")
+    return Path(shutil.copytree(PROJECT, folder, ignore=ignore, symlinks=True))
 
 
 class Worker:
