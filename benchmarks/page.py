@@ -82,4 +82,4 @@ def plot(runs: list[Run]) -> None:
         axes.set(xlabel="days before", ylabel="seconds for one more day", ylim=(0, None))
         axes.grid(alpha=0.3)
         axes.legend()
-        figure.savefig(PLOT, metadata={"Date": None})
+        figure.savefig(PLOT, metadata={"Date": None, "Creator": None})
