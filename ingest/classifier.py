@@ -82,12 +82,15 @@ def _decoded(staged: DataFrame) -> DataFrame:
 def _judged(decoded: DataFrame, nonce: str) -> DataFrame:
     """Add `object`, the record's keys and values as a map (NULL unless it is one object), and `_defect`."""
     readable = F.when((F.col("kind") != "L") & F.col("is_utf8"), F.col("raw"))
+    text = F.col("text")
+    is_braced = _is_in(text, "{}")
     return (
         decoded.withColumn("text", _without_lone_surrogates(readable, nonce))
-        .withColumn("text", F.when(_is_in("{}"), F.col("text")).otherwise(F.expr(r"trim(both ' \t\r\n' from text)")))
-        .withColumn("parsed", F.when(_is_in("{}"), _parsed(F.col("text"), nonce)))
+        .withColumn("text", F.when(is_braced, text).otherwise(F.expr(r"trim(both ' \t\r\n' from text)")))
+        # A column of its own: within the next one Spark would parse once for the condition and once for the value.
+        .withColumn("parsed", F.when(is_braced, _parsed(text, nonce)))
         .withColumn("object", F.when(F.col("parsed")[nonce].isNotNull(), F.col("parsed")))
-        .withColumn("_defect", _defect(F.col("text"), F.col("object"), nonce))
+        .withColumn("_defect", _defect(text, F.col("object"), nonce))
     )
 
 
@@ -103,8 +106,8 @@ def _defect(text: Column, parsed: Column, nonce: str) -> Column:
     )
 
 
-def _is_in(brackets: str) -> Column:
-    return F.col("text").startswith(brackets[0]) & F.col("text").endswith(brackets[1])
+def _is_in(text: Column, brackets: str) -> Column:
+    return text.startswith(brackets[0]) & text.endswith(brackets[1])
 
 
 def _parsed(text: Column, nonce: str) -> Column:
@@ -117,7 +120,7 @@ def _parsed(text: Column, nonce: str) -> Column:
 def _is_array(text: Column, nonce: str) -> Column:
     elements = F.from_json(_completed(text, f',"{nonce}"]'), "array<string>", STRICT)
     is_complete = F.element_at(elements, -1).eqNullSafe(nonce) | text.rlike(r"^\[[ \t\r\n]*\]\z")
-    return _is_in("[]") & is_complete
+    return _is_in(text, "[]") & is_complete
 
 
 def _is_scalar(text: Column, nonce: str) -> Column:

@@ -57,10 +57,7 @@ final as (
             when typed._defect is not null then typed._defect
             when size(typed.keys_without_value) > 0 then concat('missing_', typed.keys_without_value[0])
             when typed.time is null then 'invalid_event_timestamp'
-            when
-                typed.time < timestamp '2000-01-01 00:00:00Z'
-                or unix_micros(typed.time) - unix_micros(typed._loaded_at) > 24L * 60 * 60 * 1000000
-                then 'implausible_event_timestamp'
+            when {{ is_implausible('typed.time', 'typed._loaded_at') }} then 'implausible_event_timestamp'
             when event_types.event_type is null then 'unknown_event_type'
         end as reject_reason,
         if(typed._defect is null, typed.keys_without_value, null) as missing_keys,

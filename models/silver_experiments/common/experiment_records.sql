@@ -64,9 +64,7 @@ final as (
             when records.reject_reason <> 'invalid_event_timestamp' then records.reject_reason
             when records.reject_reason is null then null
             when tolerant.tolerant_timestamp is null then records.reject_reason
-            when
-                tolerant.tolerant_timestamp < timestamp '2000-01-01 00:00:00Z'
-                or tolerant.tolerant_timestamp > tolerant._loaded_at + interval 1 day
+            when {{ is_implausible('tolerant.tolerant_timestamp', 'tolerant._loaded_at') }}
                 then 'implausible_event_timestamp'
             when records.event_type is null then 'unknown_event_type'
         end as tolerant_reject_reason,
