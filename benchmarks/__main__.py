@@ -24,19 +24,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Size:
-    """Events of a day, and how often all is measured; of S6 the events of a day and the days that were before."""
+    """Events of the first and second day, and how often all is measured; for S6 a day's events, and the days before."""
 
     events: int
+    second_day: int
     rounds: int
     growth_events: int = 100_000
     days_before: tuple[int, ...] = (1, 3, 10, 30)
 
 
 SIZES = {
-    "1k": Size(1_000, 1, 1_000, (1,)),
-    "100k": Size(100_000, 3),
-    "1m": Size(1_000_000, 3),
-    "10m": Size(10_000_000, 2),
+    "1k": Size(1_000, 1_000, 1, 1_000, (1,)),
+    "100k": Size(100_000, 100_000, 3),
+    "1m": Size(1_000_000, 1_000_000, 3),
+    "10m": Size(10_000_000, 1_000_000, 2),
 }
 WARM = Path(__file__).parent / "warm.py"
 TRACE = ("-m", "ingest", "trace", "--source-file", "events/20240304/000.jsonl", "--line", "1")
@@ -47,6 +48,7 @@ class Course:
     """Raw files that grow by the day, and a lake for each contestant, which all take a step before the next."""
 
     folder: Path
+    store: Path
     order: list[Contestant]
     expected: list[Expected] = field(default_factory=list)
 
@@ -64,7 +66,7 @@ class Course:
 
     def add_day(self, events: int, *, companies_change: bool = True) -> None:
         day = len(self.expected)
-        self.expected.append(add_day(self.raw, WORK / "data" / str(events), day, events))
+        self.expected.append(add_day(self.raw, self.store, day, events))
         write_companies(self.raw, day if companies_change else 0)
 
     def step(self, scenario: str) -> list[Run]:
@@ -97,10 +99,10 @@ class Course:
 
 def days(folder: Path, order: list[Contestant], size: Size, scenarios: set[str]) -> list[Run]:
     """Take two days, then nothing, then companies that have changed; then what only we can do."""
-    course = Course(folder, order)
+    course = Course(folder, WORK / "data" / str(size.events), order)
     course.add_day(size.events)
     runs = course.step("S1")
-    course.add_day(size.events)
+    course.add_day(size.second_day)
     runs += course.step("S2")
     if "S4" in scenarios:
         runs += course.step("S4")
@@ -118,7 +120,8 @@ def days(folder: Path, order: list[Contestant], size: Size, scenarios: set[str])
 
 def warm(folder: Path, order: list[Contestant], size: Size, _scenarios: set[str]) -> list[Run]:
     """Take the second day in the process that has just taken the first; each contestant has files of its own."""
-    return [run for contestant in order for run in warm_alone(Course(folder, [contestant]), contestant, size)]
+    store = WORK / "data" / str(size.events)
+    return [run for contestant in order for run in warm_alone(Course(folder, store, [contestant]), contestant, size)]
 
 
 def warm_alone(course: Course, contestant: Contestant, size: Size) -> list[Run]:
@@ -127,8 +130,8 @@ def warm_alone(course: Course, contestant: Contestant, size: Size) -> list[Run]:
     done.touch()
     python, *command = contestant.arguments(contestant.command, course.raw, lake)
     with started([python, str(WARM), str(done), *command], course.raw, lake) as process:
-        for times in (1, 2):
-            course.add_day(size.events)
+        for times, events in enumerate((size.events, size.second_day), 1):
+            course.add_day(events)
             print(file=process.stdin, flush=True)
             run = measured("S3", process, lake, partial(has_done, done, times))
     return course.judged([run])
@@ -140,7 +143,7 @@ def has_done(done: Path, times: int) -> bool:
 
 def growth(folder: Path, order: list[Contestant], size: Size, _scenarios: set[str]) -> list[Run]:
     """Take a day of the same size after more and more days; the companies stay as they are."""
-    course = Course(folder, order)
+    course = Course(folder, WORK / "data" / str(size.growth_events), order)
     runs: list[Run] = []
     for before in size.days_before:
         while len(course.expected) < before:

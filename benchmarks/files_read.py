@@ -1,0 +1,102 @@
+"""`python -m benchmarks.files_read`: build what is new, and say how many files of each table each model read.
+
+The numbers are Spark's own ("number of files read" of a scan), from its event log; `RAW_ROOT` and `LAKE_ROOT` name the
+raw files and the lake. One thread of dbt, so that a scan belongs to the model that is being built.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deltalake import DeltaTable
+
+from benchmarks.contestants import PROJECT, UNTESTED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXECUTION = "org.apache.spark.sql.execution.ui.SparkListener"
+STARTS = (f"{EXECUTION}SQLExecutionStart", f"{EXECUTION}SQLAdaptiveExecutionUpdate")
+
+
+def main(lake: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        build(Path(folder))
+        models = list(models_built(Path(folder) / "dbt.log"))
+        (events,) = (path for path in Path(folder).iterdir() if path.name.startswith("local-"))
+        read: dict[tuple[str, str], int] = {}
+        for time, table, files in scans(events, lake):
+            for name, begun, ended in models:
+                if begun <= time <= ended:
+                    read[name, table] = max(files, read.get((name, table), 0))
+    print("| model | table | files read | of |\n|---|---|---:|---:|")
+    for (name, table), files in read.items():
+        print(f"| {name} | {table} | {files} | {len(DeltaTable(lake / table.replace('.', '/')).file_uris())} |")
+
+
+def build(folder: Path) -> None:
+    """Load and build, with Spark's event log and dbt's log in this folder."""
+    settings = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": folder.as_uri()}
+    options = " ".join(f"--conf {key}={value}" for key, value in settings.items())
+    logs = {"DBT_LOG_PATH": str(folder), "DBT_LOG_FORMAT_FILE": "json", "DBT_LOG_LEVEL_FILE": "debug"}
+    subprocess.run(
+        [sys.executable, "-m", "ingest", "build", "--settle", "0", "--", *UNTESTED, "--threads", "1"],
+        cwd=PROJECT,
+        env=os.environ | logs | {"PYSPARK_SUBMIT_ARGS": f"{options} pyspark-shell"},
+        stdout=sys.stderr,
+        check=True,
+    )
+
+
+def models_built(log: Path) -> Iterator[tuple[str, float, float]]:
+    """Give each model with its start and end, in seconds since 1970."""
+    begun: dict[str, float] = {}
+    for line in log.read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        name = event["data"].get("node_info", {}).get("node_name")
+        at = datetime.fromisoformat(event["info"]["ts"]).replace(tzinfo=UTC).timestamp()
+        if event["info"]["name"] == "NodeStart":
+            begun[name] = at
+        elif event["info"]["name"] == "NodeFinished":
+            yield name, begun[name], at
+
+
+def scans(log: Path, lake: Path) -> Iterator[tuple[float, str, int]]:
+    """Give the start of each statement that scanned a table of the lake, the table, and the files that it read."""
+    times: dict[int, float] = {}
+    tables: dict[int, tuple[int, str]] = {}
+    files: dict[int, int] = {}
+    for line in log.read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        if event["Event"] in STARTS:
+            times.setdefault(event["executionId"], event.get("time", 0) / 1000)
+            for metric, table in scanned(event["sparkPlanInfo"], lake):
+                tables[metric] = event["executionId"], table
+        elif event["Event"] == f"{EXECUTION}DriverAccumUpdates":
+            files |= dict(event["accumUpdates"])
+    for metric, (execution, table) in tables.items():
+        if metric in files:
+            yield times[execution], table, files[metric]
+
+
+def scanned(plan: dict[str, Any], lake: Path) -> Iterator[tuple[int, str]]:
+    """Give the number of the metric "number of files read" of each scan in a plan, and the table."""
+    location = plan["metadata"].get("Location", "")
+    if str(lake) in location:
+        table = ".".join(location.partition(str(lake))[2].rstrip("]").split("/")[1:3])
+        yield from (
+            (metric["accumulatorId"], table) for metric in plan["metrics"] if metric["name"] == "number of files read"
+        )
+    for child in plan["children"]:
+        yield from scanned(child, lake)
+
+
+if __name__ == "__main__":
+    main(Path(os.environ["LAKE_ROOT"]).resolve())
