@@ -1,17 +1,18 @@
 # Each verb sets up what it needs; nothing has to run before it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ingest build experiment docs test torture bench lint clean
+.PHONY: help setup demo ingest build cluster-demo experiment docs test torture bench lint clean
 SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
+CLUSTER := .venv/.cluster
 LAKE := $(if $(LAKE_ROOT),$(LAKE_ROOT),data/processed/medallion)
 RAW := $(if $(RAW_ROOT),$(RAW_ROOT),data/raw)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv: pinned packages, Delta's JARs, Java 17 if the machine has none
 
@@ -22,6 +23,11 @@ $(READY): requirements/build.lock requirements/main.lock requirements/java.lock 
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/build.lock
 	@$(BIN)/python -m pip install --quiet --require-hashes --no-build-isolation --requirement requirements/main.lock
 	@$(BIN)/python -m ingest.provision
+	@touch $@
+
+$(CLUSTER): $(READY) requirements/cluster.lock deploy/provision.py
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/cluster.lock
+	@$(BIN)/python -m deploy.provision
 	@touch $@
 
 demo: $(LAKE)/.demo ## sample data, load, build: the whole way from raw files to gold
@@ -44,6 +50,9 @@ ingest: $(READY) ## load new raw files into bronze
 build: $(READY) ## load, then make silver and gold with dbt
 	@$(BIN)/python -m ingest build
 
+cluster-demo: $(CLUSTER) ## the same on a Spark cluster of this machine: master, two workers, Thrift server, PostgreSQL
+	@$(BIN)/python -m deploy.demo
+
 experiment: $(READY) ## build both variants of silver on what is loaded, and compare them
 	@$(BIN)/dbt build --select staged_driver_events silver_experiments --exclude-resource-type unit_test --vars '{experiments: true}'
 	@$(BIN)/python -m ingest experiment
@@ -53,10 +62,10 @@ docs: $(READY) ## write the documentation as one file, docs/site/index.html
 	@mkdir -p docs/site && cp target/static_index.html docs/site/index.html
 	@echo "docs/site/index.html: open it in a browser; the lineage graph is the blue button at the bottom right"
 
-test: $(READY) ## every test: Python, Spark, Delta and dbt
+test: $(CLUSTER) ## every test: Python, Spark, Delta and dbt
 	@$(BIN)/python -m pytest
 
-torture: $(READY) ## an hour or more: kill at every step and 50 times at random, full disks, 200,000 mutants
+torture: $(CLUSTER) ## an hour or more: kill at every step and 50 times at random, full disks, 200,000 mutants
 	@TORTURE=1 $(BIN)/python -m pytest tests/integration
 
 bench: $(READY) ## measure, beside what others use; SIZE=100k|1m|10m, SCENARIO=S1,..., PEERS=ours,...

@@ -28,7 +28,8 @@ def run_dbt_build(settings: Settings, options: Sequence[str], *, log_format: str
     colors = "--use-colors" if sys.stdout.isatty() else "--no-use-colors"
     logging = [colors, "--log-format", log_format]
     seen = inputs(settings, options)
-    result = dbtRunner().invoke([*logging, "build", "--exclude-resource-type", "unit_test", *options])
+    target = ["--target", settings.target] if settings.target else []
+    result = dbtRunner().invoke([*logging, "build", *target, "--exclude-resource-type", "unit_test", *options])
     if result.success:
         remember(settings, seen)
     return result.success

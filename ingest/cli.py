@@ -6,8 +6,10 @@ import json
 import sys
 import time
 from dataclasses import astuple
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -97,6 +99,8 @@ def load_options(command: Callable[..., None]) -> Callable[..., None]:
                      show_default=True, help="A longer record is kept as the defect too_long."),
         click.option("--max-file-bytes", type=click.IntRange(min=1), default=Limits.max_file_bytes,
                      show_default=True, help="A file with more uncompressed bytes fails."),
+        click.option("--target", envvar="DBT_TARGET", show_envvar=True,
+                     help="Target in profiles/profiles.yml: where Spark does its work; the profile's default if none."),
         click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
                      help="Lines for people, or one JSON object a line."),
     ]  # fmt: skip
@@ -299,10 +303,10 @@ def as_of(*, lake: Path, run_id: str) -> None:
 
 
 def _settings(
-    *, raw: Path, lake: Path, settle: float, max_record_bytes: int, max_file_bytes: int, **_: Any
+    *, raw: Path, lake: Path, target: str | None, settle: float, max_record_bytes: int, max_file_bytes: int, **_: Any
 ) -> Settings:
     limits = Limits(settle_seconds=settle, max_record_bytes=max_record_bytes, max_file_bytes=max_file_bytes)
-    return Settings(project=PROJECT, raw=_resolved("raw", raw), lake=Lake(_resolved("lake", lake)), limits=limits)
+    return Settings(PROJECT, _resolved("raw", raw), Lake(_resolved("lake", lake)), limits, target)
 
 
 def _resolved(option: str, path: Path) -> Path:
@@ -324,7 +328,9 @@ def _load(settings: Settings, report: Report, *, with_metastore: bool) -> int:
 def _spark(settings: Settings, *, with_metastore: bool) -> SparkSession:
     from ingest.spark import start_spark  # a run with nothing new does without Spark
 
-    return start_spark(settings.project, settings.lake, with_metastore=with_metastore)
+    if with_metastore:  # a build, which needs dbt next: that takes seconds to import, and Java seconds to start
+        Thread(target=import_module, args=("dbt.cli.main",), daemon=True).start()
+    return start_spark(settings.project, settings.lake, settings.target, with_metastore=with_metastore)
 
 
 def _preview(settings: Settings, report: Report) -> None:

@@ -37,12 +37,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """Where one run reads and writes, and its limits."""
+    """Where one run reads and writes, its limits, and the profile's target where Spark works, if not the default."""
 
     project: Path
     raw: Path
     lake: Lake
     limits: Limits
+    target: str | None = None
 
     @property
     def feeds(self) -> tuple[Feed, ...]:

@@ -60,21 +60,23 @@ def main() -> None:
     AT_START.write_text(f"{PROJECT}\n{PROJECT / 'ingest' / 'dbt_plugin'}\n")
     if has_bundled_java() or not java_version().startswith("17"):
         install_java()
-    if not all(has_digest(SPARK_HOME / "jars" / name, digest) for name, digest in JARS.items()):
-        fetch_jars()
+    fetch_jars(DELTA, JARS, SPARK_HOME / "jars")
     archive_classes()
 
 
 def java_version() -> str:
     """Give the version of the Java that Spark would start: its own, or that of JAVA_HOME, or the PATH's."""
-    home = os.environ.get("JAVA_HOME")
-    java = str(Path(home) / "bin" / "java") if home else "java"
     try:
-        answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
+        answer = subprocess.run([java(), "-version"], capture_output=True, text=True, check=True).stderr
     except (OSError, subprocess.CalledProcessError):
         return ""
     found = re.search(r'version "([^"]+)"', answer)
     return found[1] if found else ""
+
+
+def java() -> str:
+    home = os.environ.get("JAVA_HOME")
+    return str(Path(home) / "bin" / "java") if home else "java"
 
 
 def has_bundled_java() -> bool:
@@ -91,20 +93,23 @@ def install_java() -> None:
         file.write(f"import os; os.environ['JAVA_HOME'] = {str(BUNDLED_JAVA)!r}\n")
 
 
-def fetch_jars() -> None:
-    """Let Spark's own resolver fetch Delta's JARs, check them, and lay them beside Spark's."""
+def fetch_jars(packages: str, jars: dict[str, str], to: Path) -> None:
+    """Let Spark's own resolver fetch JARs, unless they are there, check them by their SHA-256, and lay them down."""
+    if all(has_digest(to / name, digest) for name, digest in jars.items()):
+        return
+    to.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        resolver = [sys.executable, "-c", RESOLVE, DELTA, folder]
+        resolver = [sys.executable, "-c", RESOLVE, packages, folder]
         resolved = subprocess.run(resolver, capture_output=True, text=True, check=False)
-        for name, digest in JARS.items():
-            jar = Path(folder) / "jars" / f"io.delta_{name}"
+        for name, digest in jars.items():
+            jar = next(Path(folder).glob(f"jars/*_{name}"), Path(folder))
             if not has_digest(jar, digest):
-                found = "another file" if jar.exists() else "nothing"
+                found = "another file" if jar.is_file() else "nothing"
                 sys.exit(
                     f"{resolved.stderr[-2000:]}\nSet-up wanted {name} with SHA-256 {digest} and got {found}: "
                     "see above what Spark's resolver said, then run 'make setup' again."
                 )
-            shutil.copy(jar, SPARK_HOME / "jars" / name)
+            shutil.copy(jar, to / name)
 
 
 def archive_classes() -> None:
@@ -119,7 +124,7 @@ def archive_classes() -> None:
 
 
 def has_digest(path: Path, digest: str) -> bool:
-    return path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
 
 
 if __name__ == "__main__":

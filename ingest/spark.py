@@ -27,18 +27,20 @@ METASTORE_BYTES = 4 << 20
 JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
 
-def start_spark(project: Path, lake: Lake, *, with_metastore: bool) -> SparkSession:
-    """Start Spark, or join the session of this process.
+def start_spark(project: Path, lake: Lake, target: str | None = None, *, with_metastore: bool) -> SparkSession:
+    """Start Spark as a target of the profile (its default, unless named) has it, or join the session of this process.
 
-    Ingest writes by path and leaves the metastore, which one process at a time can open, to dbt. Raises
-    IngestError if the environment or the profile is not fit for it.
+    Ingest writes by path and leaves the metastore, which one process at a time can open, to dbt, and that to its
+    server where there is one. Raises IngestError if the environment or the profile is not fit for it.
     """
     session = SparkSession.getActiveSession()
     if session is not None:
         return session
-    settings = read_profile(project, lake)["server_side_parameters"]
+    profile = read_profile(project, lake, target)
+    settings = profile["server_side_parameters"]
     check_environment(project, settings)
-    builder = SparkSession.builder.config("spark.sql.catalogImplementation", "hive" if with_metastore else "in-memory")
+    catalog = "hive" if with_metastore and profile["method"] == "session" else "in-memory"
+    builder = SparkSession.builder.config("spark.sql.catalogImplementation", catalog)
     for key, value in settings.items():
         builder.config(key, value)
     if CLASS_ARCHIVE.exists():

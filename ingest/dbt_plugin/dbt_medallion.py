@@ -63,9 +63,10 @@ def enter(project: Path, target: str | None) -> None:
     only_builder(lake)
     for name in tables_of(lake):
         open_table(lake, name)
-    session = start_spark(project, lake, with_metastore=True)
+    session = start_spark(project, lake, target, with_metastore=True)
     if (inode := (lake.root / BUILD_LOCK).stat().st_ino) not in _java_locks:
         _java_locks[inode] = lock_in_java(session, lake.root / BUILD_LOCK)
+    session.conf.set("medallion.build_lock", "held")
     check_metastore(session, lake)
     forget_lost_tables(session, lake)
 

@@ -18,12 +18,22 @@
 {%- endmacro %}
 
 
-{# One dbt at a time is let into a lake, so a run that is still open was killed. #}
+{#
+    Where the lake's lock lets one dbt in at a time, a run that is still open was killed. Elsewhere, as behind a Thrift
+    server, only a person can know that: it may be at work.
+#}
 {% macro close_abandoned_runs() -%}
     {%- set runs = source('audit', 'pipeline_runs') -%}
-    {%- if run_query('select 1 from ' ~ runs ~ " where status = 'running' limit 1").rows | length > 0 -%}
-        {%- do run_query('update ' ~ runs ~ " set status = 'abandoned' where status = 'running'") -%}
-    {%- endif -%}
+    {%- set is_alone = run_query('set medallion.build_lock').rows[0]['value'] == 'held' -%}
+    {%- for run in run_query('select run_id, started_at from ' ~ runs ~ " where status = 'running'").rows -%}
+        {%- if not is_alone and run['run_id'] != var('take_over') -%}
+            {%- do exceptions.raise_compiler_error(
+                'The run ' ~ run['run_id'] ~ ', begun at ' ~ run['started_at'] ~ ' UTC, is still running on this lake, or was killed: wait for its end. '
+                ~ "If you know that it is dead, take over with --vars 'take_over: " ~ run['run_id'] ~ "'."
+            ) -%}
+        {%- endif -%}
+        {%- do run_query('update ' ~ runs ~ " set status = 'abandoned' where run_id = '" ~ run['run_id'] ~ "'") -%}
+    {%- endfor -%}
 {%- endmacro %}
 
 
