@@ -1,6 +1,6 @@
 # Each verb sets up what it needs; nothing has to run before it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ingest build cluster-demo experiment docs test torture bench lint clean
+.PHONY: help setup demo ingest build cluster cluster-demo experiment docs test torture bench lint clean
 SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -24,6 +24,8 @@ $(READY): requirements/build.lock requirements/main.lock requirements/java.lock 
 	@$(BIN)/python -m pip install --quiet --require-hashes --no-build-isolation --requirement requirements/main.lock
 	@$(BIN)/python -m ingest.provision
 	@touch $@
+
+cluster: $(CLUSTER) ## add to .venv what 'python -m deploy' needs to start a Spark cluster
 
 $(CLUSTER): $(READY) requirements/cluster.lock deploy/provision.py
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/cluster.lock

@@ -9,14 +9,14 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from deltalake import DeltaTable, QueryBuilder
 
-from deploy.__main__ import ROLES
 from deploy.cluster import PROJECT, Cluster
 from deploy.services import Supervisor, make_folder
+from ingest.errors import IngestError
 from ingest.lake import Lake, tables_of
 from ingest.sample import write_sample
 
@@ -30,47 +30,41 @@ UNTESTED = ("--exclude-resource-type", "test")
 
 
 def main(folder: Path) -> int:
-    """Give the exit code: 0 if the tables are equal and all workers worked."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Give the exit code: 0 if the tables are equal and each worker did some of the Thrift server's work."""
+    supervisor = Supervisor(make_folder(folder))
+    supervisor.stop()
+    shutil.rmtree(folder)
     raw = make_folder(folder) / "raw"
     written = write_sample(raw, batches=8, events_per_batch=2500, companies=300, seed=1, grow=False)
     click.echo(f"{written.events:,} events and {written.companies:,} companies in {written.files:,} files")
-    cluster = Cluster(folder, Lake(folder / "lake"), "127.0.0.1", workers=2, cores=2, memory="4g")
-    supervisor = Supervisor(folder)
+    cluster = Cluster(folder, Lake(folder / "lake"), has_event_log=True)
     try:
-        for service in cluster.services(ROLES):
-            supervisor.start(service)
-            click.echo(f"{service.name}: started, see {folder / service.name}.log")
-        build(raw, cluster.lake, "cluster")
+        supervisor.start(cluster.services(), click.echo)
+        built = build(raw, cluster.lake, "cluster")
+    except IngestError as error:
+        click.echo(f"error: {error}", err=True)
+        built = False
     finally:
-        for name in reversed(supervisor.names()):
-            supervisor.stop(name)
-            click.echo(f"{name}: stopped")
+        supervisor.stop(click.echo)
     embedded = Lake(folder / "embedded")
-    build(raw, embedded, "local")
-    different = [
-        table for table in tables_of(embedded) if table not in OF_A_RUN and not is_same(table, cluster.lake, embedded)
-    ]
+    if not built or not build(raw, embedded, "local"):
+        return 1
+    tables = [table for table in tables_of(embedded) if table not in OF_A_RUN]
+    different = [table for table in tables if Counter(rows(table, cluster.lake)) != Counter(rows(table, embedded))]
     tasks = tasks_by_executor(folder / "events")
-    click.echo(f"tables that differ from the embedded target's, row by row: {', '.join(different) or 'none'}")
-    click.echo("tasks by executor: " + ", ".join(f"{who}: {count:,}" for who, count in sorted(tasks.items())))
+    click.echo(
+        f"of {len(tables)} tables differ from the embedded target's, row by row: {', '.join(different) or 'none'}"
+    )
+    click.echo("tasks of the Thrift server: " + ", ".join(f"executor {id_}: {tasks[id_]:,}" for id_ in sorted(tasks)))
     return int(bool(different) or len(tasks) < cluster.workers)
 
 
-def build(raw: Path, lake: Lake, target: str) -> None:
-    """Load and build as a user does; ingest and the Thrift server each have an event log."""
-    events = (
-        f"--conf spark.eventLog.enabled=true --conf spark.eventLog.dir={(FOLDER / 'events').as_uri()} pyspark-shell"
-    )
+def build(raw: Path, lake: Lake, target: str) -> bool:
+    """Load and build as a user does; tell whether it succeeded."""
+    click.echo(f"--- python -m ingest build --target {target}")
     places = {"RAW_ROOT": str(raw), "LAKE_ROOT": str(lake.root), "DBT_TARGET_PATH": f"{lake.root}.target"}
     command = [sys.executable, "-m", "ingest", "build", "--target", target, "--settle", "0", "--", *UNTESTED]
-    environment = os.environ | places | ({"PYSPARK_SUBMIT_ARGS": events} if target == "cluster" else {})
-    if subprocess.run(command, cwd=PROJECT, env=environment, check=False).returncode:
-        sys.exit(1)
-
-
-def is_same(table: str, one: Lake, other: Lake) -> bool:
-    return Counter(rows(table, one)) == Counter(rows(table, other))
+    return subprocess.run(command, cwd=PROJECT, env=os.environ | places, check=False).returncode == 0
 
 
 def rows(table: str, lake: Lake) -> Iterator[str]:
@@ -83,16 +77,14 @@ def rows(table: str, lake: Lake) -> Iterator[str]:
 
 
 def tasks_by_executor(folder: Path) -> Counter[str]:
-    tasks: Counter[str] = Counter()
-    for log in folder.iterdir():
-        name = ""
-        for line in log.read_text(encoding="utf-8").splitlines():
-            event: dict[str, Any] = json.loads(line)
-            if event["Event"] == "SparkListenerApplicationStart":
-                name = event["App Name"]
-            elif event["Event"] == "SparkListenerTaskEnd":
-                tasks[f"{name} on {event['Task Info']['Executor ID']}"] += 1
-    return tasks
+    """Count the tasks that each executor has done, by the event logs in a folder."""
+    ended = (
+        json.loads(line)
+        for log in folder.iterdir()
+        for line in log.read_text(encoding="utf-8").splitlines()
+        if line.startswith('{"Event":"SparkListenerTaskEnd"') and line.endswith("}")
+    )
+    return Counter(event["Task Info"]["Executor ID"] for event in ended)
 
 
 if __name__ == "__main__":

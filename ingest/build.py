@@ -43,7 +43,7 @@ def is_built(settings: Settings, options: Sequence[str]) -> bool:
 
 def inputs(settings: Settings, options: Sequence[str]) -> dict[str, Any]:
     """Give what a build that begins now sees: code, options, and bronze, into which others may load meanwhile."""
-    return {"code": _digest(settings.project, options)} | _versions(settings, is_bronze=True)
+    return {"code": _digest(settings.project, [*options, settings.target])} | _versions(settings, is_bronze=True)
 
 
 def remember(settings: Settings, seen: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ def _versions(settings: Settings, *, is_bronze: bool) -> dict[str, int]:
     return {name: open_table(settings.lake, name).version() for name in names}
 
 
-def _digest(project: Path, options: Sequence[str]) -> str:
+def _digest(project: Path, options: Sequence[str | None]) -> str:
     """Hash all that a build depends on besides the lake: the project's files, the options, and dbt's variables."""
     variables = sorted((name, value) for name, value in os.environ.items() if name.startswith("DBT_"))
     digest = hashlib.sha256(repr((list(options), variables)).encode())

@@ -136,18 +136,18 @@ def only_writer(lake: Lake) -> Iterator[None]:
         yield
 
 
-def only_builder(lake: Lake) -> None:
-    """Hold the lake's lock on all but bronze until the process ends.
+def only_builder(lake: Lake, *, is_alone: bool = True) -> None:
+    """Hold the lake's lock on all but bronze until the process ends, alone or, on a cluster, with other builds there.
 
     Raises IngestError as only_writer does.
     """
     path = lake.root / BUILD_LOCK
     held = _builders.get(lake.root.resolve())
     if held is None or not path.exists() or not os.path.samestat(os.fstat(held.fileno()), path.stat()):
-        _builders[lake.root.resolve()] = hold(lake, BUILD_LOCK, "is running dbt on this lake")
+        _builders[lake.root.resolve()] = hold(lake, BUILD_LOCK, "is running dbt on this lake", is_alone=is_alone)
 
 
-def hold(lake: Lake, name: str, doing: str) -> TextIO:
+def hold(lake: Lake, name: str, doing: str, *, is_alone: bool = True) -> TextIO:
     """Take a lock of the lake, which lasts until the file is closed or the process ends."""
     try:
         _make(lake)
@@ -156,7 +156,7 @@ def hold(lake: Lake, name: str, doing: str) -> TextIO:
         message = f"{lake.root}: the lake cannot be written ({error.strerror}); name another with --lake or LAKE_ROOT."
         raise IngestError(message) from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, (fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.seek(0)
         message = f"{lake.root}: process {lock.read().strip()} {doing}; try again when it is done."
@@ -168,13 +168,13 @@ def hold(lake: Lake, name: str, doing: str) -> TextIO:
 
 
 def is_held(lake: Lake, name: str) -> bool:
-    """Tell whether a process holds this lock of the lake."""
+    """Tell whether a process holds this lock of the lake, alone or with others."""
     try:
-        with (lake.root / name).open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with (lake.root / name).open("r+b") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except FileNotFoundError:
+    except OSError:  # there is none, or nobody can write here
         return False
     return False
 

@@ -58,9 +58,10 @@ def enter(project: Path, target: str | None) -> None:
     from ingest.spark import check_metastore, forget_lost_tables, lock_in_java, read_profile, start_spark
 
     lake = Lake(lake_root(project))
-    if read_profile(project, lake, target)["method"] != "session":
+    is_embedded = read_profile(project, lake, target)["method"] == "session"
+    only_builder(lake, is_alone=is_embedded)
+    if not is_embedded:
         return
-    only_builder(lake)
     for name in tables_of(lake):
         open_table(lake, name)
     session = start_spark(project, lake, target, with_metastore=True)

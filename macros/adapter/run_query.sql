@@ -3,7 +3,7 @@
     fails where there are none.
 #}
 {% macro run_query(sql) -%}
-    {%- set has_rows = (sql.split() | first | lower) in ['select', 'show', 'describe', 'set', 'with'] -%}
+    {%- set has_rows = (sql.split() | first | lower) not in ['alter', 'comment', 'create', 'drop', 'insert', 'refresh', 'truncate'] -%}
     {%- call statement('run_query', fetch_result=has_rows, auto_begin=false) %}{{ sql }}{% endcall -%}
     {{ return(load_result('run_query').table if has_rows else none) }}
 {%- endmacro %}

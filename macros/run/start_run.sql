@@ -24,7 +24,7 @@
 #}
 {% macro close_abandoned_runs() -%}
     {%- set runs = source('audit', 'pipeline_runs') -%}
-    {%- set is_alone = run_query('set medallion.build_lock').rows[0]['value'] == 'held' -%}
+    {%- set is_alone = is_alone() -%}
     {%- for run in run_query('select run_id, started_at from ' ~ runs ~ " where status = 'running'").rows -%}
         {%- if not is_alone and run['run_id'] != var('take_over') -%}
             {%- do exceptions.raise_compiler_error(
@@ -34,6 +34,12 @@
         {%- endif -%}
         {%- do run_query('update ' ~ runs ~ " set status = 'abandoned' where run_id = '" ~ run['run_id'] ~ "'") -%}
     {%- endfor -%}
+{%- endmacro %}
+
+
+{# Whether this process holds the lake's lock for builds alone, as it has told Spark's session. #}
+{% macro is_alone() -%}
+    {{ return(run_query('set medallion.build_lock').rows[0]['value'] == 'held') }}
 {%- endmacro %}
 
 
