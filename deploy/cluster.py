@@ -234,7 +234,11 @@ def postgres(program: str) -> str:
 
 
 def can_reach(user: str | None, program: str) -> bool:
-    return subprocess.run(("test", "-x", program), check=False, cwd="/", **as_user(user)).returncode == 0
+    try:
+        subprocess.run((program, "--version"), check=True, capture_output=True, cwd="/", **as_user(user))
+    except PermissionError:
+        return False
+    return True
 
 
 def spark_class(name: str, *arguments: object) -> tuple[str, ...]:
