@@ -10,7 +10,7 @@ import pytest
 
 from ingest.lake import Lake, column_types
 from tests.integration.lakes import SILVER_AND_GOLD, difference, read_table, table_versions
-from tests.integration.worker import BUILD_UNTESTED, Worker, copy_project
+from tests.integration.worker import BUILD, BUILD_UNTESTED, Worker, copy_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +63,10 @@ def test_a_replay_equals_a_full_refresh(worker: Worker) -> None:
     assert worker.dbt(*BUILD_UNTESTED) == 1, "a build must not go on from a replay that ended half-way"
     assert table_versions(worker.lake) == before
     assert worker.dbt(*UNTESTED_REPLAY, "--select", "driver_events") == 1
+    assert table_versions(worker.lake) == before
+    assert worker.dbt(*BUILD, "--full-refresh") == 1
+    before = table_versions(worker.lake)
+    assert worker.dbt(*BUILD_UNTESTED) == 1, "nor from a full refresh"
     assert table_versions(worker.lake) == before
     edit(worker, "tests/assertions/assert_companies_obey_the_rules.sql", "(true|false)", "(true|false|yes)")
     assert worker.dbt(*REPLAY, "--exclude-resource-type", "unit_test") == 0
