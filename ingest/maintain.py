@@ -55,10 +55,12 @@ def _maintain_table(lake: Lake, name: str, *, days: int, dry_run: bool) -> Upkee
     read_before = len(table.file_uris())
     if not dry_run:
         table.optimize.compact(writer_properties=WriterProperties(compression="ZSTD", compression_level=3))
+    # It takes the deletion vectors of a table for files that nobody needs, unless it asks only the log.
+    has_deletion_vectors = "deletionVectors" in (table.protocol().writer_features or ())
     removed = table.vacuum(
         retention_hours=int(timedelta(days=days) / timedelta(hours=1)),
         enforce_retention_duration=False,
-        full=True,
+        full=not has_deletion_vectors,
         dry_run=dry_run,
     )
     if dry_run:

@@ -1,4 +1,7 @@
-{{ config(unique_key=['driver_id', 'event_timestamp']) }}
+{{ config(
+    unique_key=['driver_id', 'event_timestamp'],
+    tblproperties={'delta.enableDeletionVectors': var('deletion_vectors') | lower}
+) }}
 {%- set loads = loads_to_read() %}
 {%- set touched = touched_dates('target.event_date', loads, ref('driver_events')) %}
 {%- do limit_merge('true' if companies_changed(loads, ref('companies')) else touched) %}

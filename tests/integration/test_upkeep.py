@@ -59,6 +59,21 @@ def test_files_that_no_version_needs_are_removed_and_a_dry_run_says_which(copy: 
         versions_at(copy, run_id)
 
 
+def test_deletion_vectors_are_not_taken_for_files_that_nobody_needs(copy: Lake, spark: SparkSession) -> None:
+    path = copy.table("gold.enriched_driver_events")
+    table = f"delta.`{path}`"
+    spark.sql(f"optimize {table}")
+    spark.sql(f"alter table {table} set tblproperties ('delta.enableDeletionVectors' = 'true')")
+    spark.sql(f"delete from {table} where event_type = 'delivered'")
+    rows = read_table(copy.root, "gold.enriched_driver_events")
+    assert rows
+    assert list(path.glob("deletion_vector_*.bin"))
+    assert all(row["event_type"] != "delivered" for row in rows)
+    list(maintain(copy, days=0, dry_run=False))
+    assert difference(read_table(copy.root, "gold.enriched_driver_events"), rows) == []
+    assert spark.read.format("delta").load(str(path)).count() == len(rows)
+
+
 def test_a_maintained_lake_is_loaded_into_and_verified_as_before(
     copy: Lake, built: tuple[Path, Path], raw: Path, spark: SparkSession
 ) -> None:
