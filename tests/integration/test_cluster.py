@@ -20,7 +20,7 @@ from deploy.demo import tasks_by_executor
 from deploy.services import Supervisor
 from ingest.lake import Lake
 from tests.integration.lakes import read_table
-from tests.integration.test_faults import BUILD, Deployment
+from tests.integration.test_faults import BUILD, TORTURE, Deployment
 
 if TYPE_CHECKING:
     import subprocess
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DBT = ("-m", "dbt.cli.main", *BUILD)
 PATIENCE_SECONDS = 300
+for_a_long_run = pytest.mark.skipif(not TORTURE, reason="takes minutes: make torture")
 
 
 class ClusterDeployment(Deployment):
@@ -117,6 +118,7 @@ def test_gold_is_read_over_the_thrift_server(deployment: ClusterDeployment) -> N
     assert count == len(read_table(deployment.lake, "gold.enriched_driver_events")) > 0
 
 
+@for_a_long_run
 def test_a_worker_killed_in_a_load_and_in_a_build_costs_nothing(deployment: ClusterDeployment) -> None:
     deployment.next_day()
     place = deployment.folder / "worker-0"
@@ -135,6 +137,7 @@ def test_a_worker_killed_in_a_load_and_in_a_build_costs_nothing(deployment: Clus
     deployment.check()
 
 
+@for_a_long_run
 def test_two_builds_at_once_are_one(deployment: ClusterDeployment) -> None:
     deployment.next_day()
     assert deployment.load() == 0
@@ -154,6 +157,7 @@ def test_two_builds_at_once_are_one(deployment: ClusterDeployment) -> None:
     deployment.check()
 
 
+@for_a_long_run
 def test_a_thrift_server_that_dies_in_a_build_is_told_and_the_next_build_takes_over(
     deployment: ClusterDeployment,
 ) -> None:
@@ -175,6 +179,7 @@ def test_a_thrift_server_that_dies_in_a_build_is_told_and_the_next_build_takes_o
     deployment.check()
 
 
+@for_a_long_run
 def test_a_metastore_that_is_restarted_costs_at_most_a_build(deployment: ClusterDeployment) -> None:
     deployment.next_day()
     assert deployment.load() == 0
