@@ -45,10 +45,13 @@ TRACE = ("-m", "ingest", "trace", "--source-file", "events/20240304/000.jsonl", 
 
 @dataclass
 class Course:
-    """Raw files that grow by the day, and a lake for each contestant, which all take a step before the next."""
+    """Raw files that grow by the day, and a lake for each contestant, which all take a step before the next.
+
+    Raw files are written once for all courses whose first day has as many events.
+    """
 
     folder: Path
-    store: Path
+    first_day: int
     order: list[Contestant]
     expected: list[Expected] = field(default_factory=list)
 
@@ -66,7 +69,7 @@ class Course:
 
     def add_day(self, events: int, *, companies_change: bool = True) -> None:
         day = len(self.expected)
-        self.expected.append(add_day(self.raw, self.store, day, events))
+        self.expected.append(add_day(self.raw, WORK / "data" / str(self.first_day), day, events))
         write_companies(self.raw, day if companies_change else 0)
 
     def step(self, scenario: str) -> list[Run]:
@@ -99,7 +102,7 @@ class Course:
 
 def days(folder: Path, order: list[Contestant], size: Size, scenarios: set[str]) -> list[Run]:
     """Take two days, then nothing, then companies that have changed; then what only we can do."""
-    course = Course(folder, WORK / "data" / str(size.events), order)
+    course = Course(folder, size.events, order)
     course.add_day(size.events)
     runs = course.step("S1")
     course.add_day(size.second_day)
@@ -120,8 +123,7 @@ def days(folder: Path, order: list[Contestant], size: Size, scenarios: set[str])
 
 def warm(folder: Path, order: list[Contestant], size: Size, _scenarios: set[str]) -> list[Run]:
     """Take the second day in the process that has just taken the first; each contestant has files of its own."""
-    store = WORK / "data" / str(size.events)
-    return [run for contestant in order for run in warm_alone(Course(folder, store, [contestant]), contestant, size)]
+    return [run for one in order for run in warm_alone(Course(folder, size.events, [one]), one, size)]
 
 
 def warm_alone(course: Course, contestant: Contestant, size: Size) -> list[Run]:
@@ -143,7 +145,7 @@ def has_done(done: Path, times: int) -> bool:
 
 def growth(folder: Path, order: list[Contestant], size: Size, _scenarios: set[str]) -> list[Run]:
     """Take a day of the same size after more and more days; the companies stay as they are."""
-    course = Course(folder, WORK / "data" / str(size.growth_events), order)
+    course = Course(folder, size.growth_events, order)
     runs: list[Run] = []
     for before in size.days_before:
         while len(course.expected) < before:

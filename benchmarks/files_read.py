@@ -1,7 +1,7 @@
 """`python -m benchmarks.files_read`: build what is new, and say how many files of each table each model read.
 
-The numbers are Spark's own ("number of files read" of a scan), from its event log; `RAW_ROOT` and `LAKE_ROOT` name the
-raw files and the lake. One thread of dbt, so that a scan belongs to the model that is being built.
+The numbers are Spark's own ("number of files read" of its largest scan), from its event log; `RAW_ROOT` and
+`LAKE_ROOT` name the raw files and the lake. One thread of dbt, so that a scan belongs to the model that is being built.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main(lake: Path) -> None:
             for name, begun, ended in models:
                 if begun <= time <= ended:
                     read[name, table] = max(files, read.get((name, table), 0))
-    print("| model | table | files read | of |\n|---|---|---:|---:|")
+    print("| model | table | files read | files after |\n|---|---|---:|---:|")
     for (name, table), files in read.items():
         print(f"| {name} | {table} | {files} | {len(DeltaTable(lake / table.replace('.', '/')).file_uris())} |")
 

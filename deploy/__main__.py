@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from deploy.cluster import PROJECT, ROLES, Cluster
+from deploy.cluster import ROLES, Cluster
 from deploy.services import Supervisor, make_folder
-from ingest.errors import IngestError, explain
+from ingest.errors import IngestError, explained
 from ingest.lake import Lake
+from ingest.provision import PROJECT
 
 folder_option = click.option(
     "--folder", type=click.Path(path_type=Path), default=PROJECT / "target" / "cluster", help="Logs and state."
@@ -61,14 +62,8 @@ def status(*, folder: Path) -> None:
 
 def main() -> None:
     """Run a command; a user's mistake ends in one sentence and exit code 2."""
-    try:
+    with explained():
         commands(prog_name="python -m deploy")
-    except Exception as error:
-        sentence = explain(error)
-        if sentence is None:
-            raise
-        click.echo(f"error: {sentence}", err=True)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

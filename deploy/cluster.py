@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from deploy.provision import FOLDER, POSTGRESQL
 from deploy.services import Service, as_user, make_folder
 from ingest.errors import IngestError
-from ingest.provision import SPARK_HOME, java
+from ingest.provision import PROJECT, SPARK_HOME, java
 from ingest.spark import read_profile
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from ingest.lake import Lake
 
-PROJECT = Path(__file__).resolve().parent.parent
 ROLES = ("metastore", "master", "workers", "thrift")
 MASTER_PORT, MASTER_PAGE, WORKER_PORT, METASTORE_PORT = 7077, 18080, 7078, 5433
 # Master and workers see no data, so they may log; and they take no other port than the one that they were told.
@@ -91,8 +89,7 @@ class Cluster:
             raise IngestError(message)
 
     def metastore(self) -> Service:
-        """PostgreSQL refuses to run as root: then it runs as nobody, and its files are nobody's."""
-        user = "nobody" if os.geteuid() == 0 else None
+        user = postgres_user()
         if not can_reach(user, postgres("postgres")):
             message = (
                 f"{postgres('postgres')}: root cannot run PostgreSQL, and the user {user}, who would for root, cannot "
@@ -145,16 +142,8 @@ class Cluster:
         place = make_folder(self.folder / f"worker-{number}")
         command = spark_class(
             *("worker.Worker", "--host", self.address, "--port", port, "--webui-port", MASTER_PAGE + 1 + number),
-            *(
-                "--cores",
-                self.cores,
-                "--memory",
-                self.memory,
-                "--work-dir",
-                place,
-                f"spark://{self.host}:{MASTER_PORT}",
-            ),
-        )
+            *("--cores", self.cores, "--memory", self.memory, "--work-dir", place, f"spark://{self.host}:{MASTER_PORT}"),
+        )  # fmt: skip
         cleanup = {"SPARK_WORKER_OPTS": "-Dspark.worker.cleanup.enabled=true"}
 
         def is_registered() -> bool:
@@ -164,11 +153,15 @@ class Cluster:
         return Service(f"worker-{number}", command, port, environment, is_registered, umask=self.umask)
 
     def thrift(self) -> Service:
-        settings = self.folder / "thrift.conf"
-        write_private(settings, "".join(f"{key} {value}\n" for key, value in self.settings.items()))
+        settings = self.settings
+        if self.has_event_log:
+            events = make_folder(self.folder / "events").as_uri()
+            settings |= {"spark.eventLog.enabled": "true", "spark.eventLog.dir": events}
+        file = self.folder / "thrift.conf"
+        write_private(file, "".join(f"{key} {value}\n" for key, value in settings.items()))
         port = self.profile["port"]
         command = (
-            *(str(SPARK_HOME / "bin" / "spark-submit"), "--name", "Thrift server", "--properties-file", str(settings)),
+            *(str(SPARK_HOME / "bin" / "spark-submit"), "--name", "Thrift server", "--properties-file", str(file)),
             *("--class", "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2", "spark-internal"),
             *("--hiveconf", f"hive.server2.thrift.bind.host={self.host}"),
             *("--hiveconf", f"hive.server2.thrift.port={port}"),
@@ -185,10 +178,8 @@ class Cluster:
             )
             raise IngestError(message)
         settings: dict[str, str] = self.profile["server_side_parameters"]
-        events = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": make_folder(self.folder / "events").as_uri()}
         return {
             **settings,
-            **(events if self.has_event_log else {}),
             "spark.sql.catalogImplementation": "hive",
             "spark.driver.extraClassPath": str(FOLDER / POSTGRESQL),
             f"{JDO}option.ConnectionPassword": self.password_file.read_text(encoding="utf-8").strip(),
@@ -210,7 +201,7 @@ def make_database(data: Path, password_file: Path, user: str | None) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     write_private(password_file, secrets.token_hex(16) + "\n")
     if user is not None:
-        os.chown(password_file, pwd.getpwnam(user).pw_uid, -1)
+        shutil.chown(password_file, user)
     access = ("--auth=scram-sha-256", f"--pwfile={password_file}", "--username=metastore")
     run = partial(subprocess.run, check=True, capture_output=True, text=True, cwd="/", **as_user(user))
     try:
@@ -231,6 +222,11 @@ def postgres(program: str) -> str:
         message = "PostgreSQL is not in this environment: run 'make cluster', which puts it there."
         raise IngestError(message)
     return str(Path(package.origin).parent / "pginstall" / "bin" / program)
+
+
+def postgres_user() -> str | None:
+    """PostgreSQL refuses to run as root: then it runs as nobody, and its files are nobody's."""
+    return "nobody" if os.geteuid() == 0 else None
 
 
 def can_reach(user: str | None, program: str) -> bool:

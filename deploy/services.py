@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import time
@@ -160,5 +161,5 @@ def make_folder(path: Path, user: str | None = None) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(0o711)
     if user is not None:
-        os.chown(path, pwd.getpwnam(user).pw_uid, -1)
+        shutil.chown(path, user)
     return path

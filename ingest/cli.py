@@ -18,7 +18,7 @@ from rich.table import Table
 
 from ingest.build import is_built, run_dbt_build
 from ingest.discovery import list_raw
-from ingest.errors import explain
+from ingest.errors import explained
 from ingest.experiment import show_experiment
 from ingest.export import export as export_table
 from ingest.lake import Lake, only_builder
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 PROJECT = Path(__file__).resolve().parent.parent
-FAILED, NOT_DONE = 1, 2
+FAILED = 1
 MOST_VIOLATIONS = 20
 
 
@@ -47,14 +47,8 @@ def main() -> None:
     arguments = sys.argv[1:]
     if not arguments or (arguments[0].startswith("-") and arguments[0] != "--help"):
         arguments = ["load", *arguments]
-    try:
+    with explained():
         commands(arguments, prog_name="python -m ingest")
-    except Exception as error:
-        sentence = explain(error)
-        if sentence is None:
-            raise
-        click.echo(f"error: {sentence}", err=True)
-        sys.exit(NOT_DONE)
 
 
 @click.group()

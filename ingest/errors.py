@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOT_DONE = 2
 _LONGEST_CAUSE = 300
 
 
 class IngestError(Exception):
     """A user's mistake, or a state that needs a person: one clear sentence, shown without a traceback."""
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Let a command's user see a mistake of theirs as one sentence, with exit code 2, and never as a traceback."""
+    try:
+        yield
+    except Exception as error:
+        sentence = explain(error)
+        if sentence is None:
+            raise
+        click.echo(f"error: {sentence}", err=True)
+        sys.exit(NOT_DONE)
 
 
 def explain(error: Exception) -> str | None:

@@ -24,9 +24,8 @@
 #}
 {% macro close_abandoned_runs() -%}
     {%- set runs = source('audit', 'pipeline_runs') -%}
-    {%- set is_alone = is_alone() -%}
     {%- for run in run_query('select run_id, started_at from ' ~ runs ~ " where status = 'running'").rows -%}
-        {%- if not is_alone and run['run_id'] != var('take_over') -%}
+        {%- if run['run_id'] != var('take_over') and not is_alone() -%}
             {%- do exceptions.raise_compiler_error(
                 'The run ' ~ run['run_id'] ~ ', begun at ' ~ run['started_at'] ~ ' UTC, is still running on this lake, or was killed: wait for its end. '
                 ~ "If you know that it is dead, take over with --vars 'take_over: " ~ run['run_id'] ~ "'."

@@ -91,10 +91,7 @@ class Deployment:
         }
 
     def run(self, *arguments: str) -> int:
-        process = self.start(*arguments)
-        output, _ = process.communicate()
-        sys.stdout.write(output)
-        return process.returncode
+        return ends_with(self.start(*arguments))[0]
 
     def load(self) -> int:
         return self.run("-m", "ingest", "--settle", "0")
@@ -121,6 +118,13 @@ class Deployment:
         rows = read_table(self.lake, "bronze.source_files")
         time: datetime = next(row["_loaded_at"] for row in rows if row["_load_id"] == load_id)
         return time
+
+
+def ends_with(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for the end of a command; give its exit code and what it said, which a failing test shows too."""
+    output, _ = process.communicate()
+    sys.stdout.write(output)
+    return process.returncode, output
 
 
 @pytest.fixture
