@@ -7,6 +7,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 CLUSTER := .venv/.cluster
 LAKE := $(if $(LAKE_ROOT),$(LAKE_ROOT),data/processed/medallion)
+# A lake in an object store is nothing to make itself: what it remembers of that is here.
+FOLDER := $(if $(findstring ://,$(LAKE)),target/store,$(LAKE))
 RAW := $(if $(RAW_ROOT),$(RAW_ROOT),data/raw)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
@@ -25,14 +27,14 @@ $(READY): requirements/build.lock requirements/main.lock requirements/java.lock 
 	@$(BIN)/python -m ingest.provision
 	@touch $@
 
-cluster: $(CLUSTER) ## add to .venv what 'python -m deploy' needs to start a Spark cluster
+cluster: $(CLUSTER) ## add to .venv what a Spark cluster takes ('python -m deploy'), and S3 stores
 
 $(CLUSTER): $(READY) requirements/cluster.lock deploy/provision.py
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/cluster.lock
 	@$(BIN)/python -m deploy.provision
 	@touch $@
 
-demo: $(LAKE)/.demo ## sample data, load, build: the whole way from raw files to gold
+demo: $(FOLDER)/.demo ## sample data, load, build: the whole way from raw files to gold
 	@$(BIN)/python -m ingest status || true
 	@echo
 	@$(BIN)/python -m ingest report
@@ -41,10 +43,10 @@ demo: $(LAKE)/.demo ## sample data, load, build: the whole way from raw files to
 	@echo "  python -m ingest trace --source-file events/20240304T060000Z/events.jsonl --line 213"
 	@echo "  make docs"
 
-$(LAKE)/.demo: $(READY)
+$(FOLDER)/.demo: $(READY)
 	@test -e $(RAW) || $(BIN)/python -m ingest sample --out $(RAW)
 	@$(BIN)/python -m ingest build
-	@touch $@
+	@mkdir -p $(@D) && touch $@
 
 ingest: $(READY) ## load new raw files into bronze
 	@$(BIN)/python -m ingest
@@ -52,8 +54,8 @@ ingest: $(READY) ## load new raw files into bronze
 build: $(READY) ## load, then make silver and gold with dbt
 	@$(BIN)/python -m ingest build
 
-cluster-demo: $(CLUSTER) ## the same on a Spark cluster of this machine: master, two workers, Thrift server, PostgreSQL
-	@$(BIN)/python -m deploy.demo
+cluster-demo: $(CLUSTER) ## the same on a Spark cluster of this machine, PostgreSQL and all; STORE=s3 with the lake in an S3 store
+	@$(BIN)/python -m deploy.demo $(STORE)
 
 experiment: $(READY) ## build both variants of silver on what is loaded, and compare them
 	@$(BIN)/dbt build --select staged_driver_events silver_experiments --exclude-resource-type unit_test --vars '{experiments: true}'
@@ -80,5 +82,5 @@ lint: $(READY) ## sqlfluff, ruff, mypy
 	@$(BIN)/mypy
 
 clean: ## remove what was generated: the lake, sample data, dbt's files; raw files of your own and .venv stay
-	@rm -rf $(LAKE) target logs docs/site
+	@rm -rf $(FOLDER) target logs docs/site
 	@if test -e $(RAW).truth.jsonl; then rm -rf $(RAW) $(RAW).truth.jsonl; fi

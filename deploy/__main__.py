@@ -12,6 +12,7 @@ from deploy.cluster import ROLES, Cluster
 from deploy.services import Supervisor, make_folder
 from ingest.errors import IngestError, explained
 from ingest.lake import Lake
+from ingest.places import place
 from ingest.provision import PROJECT
 
 folder_option = click.option(
@@ -26,8 +27,8 @@ def commands() -> None:
 
 @commands.command()
 @folder_option
-@click.option("--lake", envvar="LAKE_ROOT", type=click.Path(path_type=Path), required=True, show_envvar=True,
-              help="Folder of the lake: an absolute path, under which all hosts see it.")  # fmt: skip
+@click.option("--lake", envvar="LAKE_ROOT", type=place, metavar="PATH", required=True, show_envvar=True,
+              help="Folder of the lake, absolute, as all hosts see it; or s3a://bucket/name.")  # fmt: skip
 @click.option("--address", default="127.0.0.1", show_default=True, help="This machine's own, for its workers.")
 @click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True)
 @click.option("--cores", type=click.IntRange(min=1), default=2, show_default=True, help="Of a worker.")

@@ -17,10 +17,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploy.provision import FOLDER, POSTGRESQL
+from deploy.provision import POSTGRESQL
 from deploy.services import Service, as_user, make_folder
 from ingest.errors import IngestError
-from ingest.provision import PROJECT, SPARK_HOME, java
+from ingest.provision import OPTIONAL_JARS, PROJECT, SPARK_HOME, java
 from ingest.spark import read_profile
 
 if TYPE_CHECKING:
@@ -123,8 +123,9 @@ class Cluster:
         write_private(settings, "".join(f"{key}={value}\n" for key, value in {**SCHEMA_SETTINGS, **own}.items()))
         with zipfile.ZipFile(next((SPARK_HOME / "jars").glob("hive-metastore-*.jar"))) as jar:
             classes = jar.extract("package.jdo", self.folder)
-        tool = ("-cp", f"{SPARK_HOME / 'jars'}/*:{FOLDER / POSTGRESQL}", "org.datanucleus.store.schema.SchemaTool")
-        command = (java(), *tool, "-create", "-api", "JDO", "-props", str(settings), classes)
+        path = f"{SPARK_HOME / 'jars'}/*:{OPTIONAL_JARS / POSTGRESQL}"
+        tool = (java(), "-cp", path, "org.datanucleus.store.schema.SchemaTool")
+        command = (*tool, "-create", "-api", "JDO", "-props", str(settings), classes)
         result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if result.returncode:
             message = f"the metastore's tables could not be made: {' '.join(result.stdout.split())[-300:]}"
@@ -181,7 +182,7 @@ class Cluster:
         return {
             **settings,
             "spark.sql.catalogImplementation": "hive",
-            "spark.driver.extraClassPath": str(FOLDER / POSTGRESQL),
+            "spark.driver.extraClassPath": str(OPTIONAL_JARS / POSTGRESQL),
             f"{JDO}option.ConnectionPassword": self.password_file.read_text(encoding="utf-8").strip(),
         }
 
@@ -192,7 +193,7 @@ class Cluster:
     @property
     def umask(self) -> int:
         """Files of the lake are for those who may read the lake."""
-        return ~self.lake.root.stat().st_mode & 0o077 if self.lake.root.exists() else 0o077
+        return ~self.lake.home.stat().st_mode & 0o077 if self.lake.home.exists() else 0o077
 
 
 def make_database(data: Path, password_file: Path, user: str | None) -> None:

@@ -1,4 +1,7 @@
-"""`make cluster-demo`: the whole way on a cluster of this machine, held to what the embedded Spark makes of it."""
+"""`make cluster-demo`: the whole way on a cluster of this machine, held to what the embedded Spark makes of it.
+
+`make cluster-demo STORE=s3`: the same with raw files and lake in an S3 store.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ import click
 
 from deploy.cluster import Cluster
 from deploy.services import Supervisor, make_folder
+from deploy.store import ENVIRONMENT, at, send_folder, store
 from ingest.errors import IngestError
 from ingest.lake import Lake, column_types, query, tables_of
 from ingest.provision import PROJECT
@@ -28,18 +32,26 @@ OF_A_RUN = ("audit.pipeline_runs", "audit.pipeline_steps", "audit.enrichment_aud
 UNTESTED = ("--exclude-resource-type", "test")
 
 
-def main(folder: Path) -> int:
-    """Give the exit code: 0 if the tables are equal and each worker did some of the Thrift server's work."""
+def main(folder: Path, *, in_store: bool) -> int:
+    """Give the exit code: 0 if the tables are equal and each worker did some of the Thrift server's work.
+
+    The cluster's raw files and lake are on the disk, or else in an S3 store of this machine.
+    """
     supervisor = Supervisor(make_folder(folder))
     supervisor.stop()
     shutil.rmtree(folder)
     raw = make_folder(folder) / "raw"
     written = write_sample(raw, batches=8, events_per_batch=2500, companies=300, seed=1, grow=False)
     click.echo(f"{written.events:,} events and {written.companies:,} companies in {written.files:,} files")
-    cluster = Cluster(folder, Lake(folder / "lake"), has_event_log=True)
     try:
+        if in_store:
+            os.environ |= ENVIRONMENT | {"XDG_STATE_HOME": str(folder / "home")}
+            supervisor.start([store()], click.echo)
+            send_folder(raw, at("raw"))
+        cluster = Cluster(folder, Lake(at("lake") if in_store else folder / "lake"), has_event_log=True)
         supervisor.start(cluster.services(), click.echo)
-        built = build(raw, cluster.lake, "cluster")
+        built = build(at("raw") if in_store else raw, cluster.lake, "cluster")
+        found = all_rows(cluster.lake) if built else {}
     except IngestError as error:
         click.echo(f"error: {error}", err=True)
         built = False
@@ -48,11 +60,11 @@ def main(folder: Path) -> int:
     embedded = Lake(folder / "embedded")
     if not built or not build(raw, embedded, "local"):
         return 1
-    tables = [table for table in tables_of(embedded) if table not in OF_A_RUN]
-    different = [table for table in tables if rows(table, cluster.lake) != rows(table, embedded)]
+    wanted = all_rows(embedded)
+    different = [table for table in wanted | found if found.get(table) != wanted.get(table)]
     tasks = tasks_by_executor(folder / "events")
     click.echo(
-        f"of {len(tables)} tables differ from the embedded target's, row by row: {', '.join(different) or 'none'}"
+        f"of {len(wanted)} tables differ from the embedded target's, row by row: {', '.join(different) or 'none'}"
     )
     click.echo("tasks of the Thrift server: " + ", ".join(f"executor {id_}: {tasks[id_]:,}" for id_ in sorted(tasks)))
     return int(bool(different) or len(tasks) < cluster.workers)
@@ -61,9 +73,14 @@ def main(folder: Path) -> int:
 def build(raw: Path, lake: Lake, target: str) -> bool:
     """Load and build as a user does; tell whether it succeeded."""
     click.echo(f"--- python -m ingest build --target {target}")
-    places = {"RAW_ROOT": str(raw), "LAKE_ROOT": str(lake.root), "DBT_TARGET_PATH": f"{lake.root}.target"}
+    places = {"RAW_ROOT": str(raw), "LAKE_ROOT": str(lake.root), "DBT_TARGET_PATH": str(FOLDER / f"target-{target}")}
     command = [sys.executable, "-m", "ingest", "build", "--target", target, "--settle", "0", "--", *UNTESTED]
     return subprocess.run(command, cwd=PROJECT, env=os.environ | places, check=False).returncode == 0
+
+
+def all_rows(lake: Lake) -> dict[str, Counter[str]]:
+    """Count the rows of each table that a rerun makes the same."""
+    return {table: rows(table, lake) for table in tables_of(lake) if table not in OF_A_RUN}
 
 
 def rows(table: str, lake: Lake) -> Counter[str]:
@@ -85,4 +102,4 @@ def tasks_by_executor(folder: Path) -> Counter[str]:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    sys.exit(main(FOLDER))
+    sys.exit(main(FOLDER, in_store="s3" in sys.argv[1:]))

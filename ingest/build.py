@@ -24,7 +24,7 @@ def run_dbt_build(settings: Settings, options: Sequence[str], *, log_format: str
     from dbt.cli.main import dbtRunner  # takes seconds to import
 
     os.chdir(settings.project)
-    os.environ["LAKE_ROOT"] = str(settings.lake.root)
+    os.environ |= {"LAKE_ROOT": str(settings.lake.root), "LAKE_HOME": str(settings.lake.home)}
     colors = "--use-colors" if sys.stdout.isatty() else "--no-use-colors"
     logging = [colors, "--log-format", log_format]
     seen = inputs(settings, options)
@@ -52,11 +52,11 @@ def remember(settings: Settings, seen: dict[str, Any]) -> None:
 
 
 def _last_build(settings: Settings) -> Path:
-    return settings.lake.root / "last_build.json"
+    return settings.lake.home / "last_build.json"
 
 
 def _text(settings: Settings, seen: dict[str, Any]) -> str:
-    has_metastore = (settings.lake.root / "metastore").exists()
+    has_metastore = (settings.lake.home / "metastore").exists()
     return json.dumps(seen | _versions(settings, is_bronze=False) | {"has_metastore": has_metastore}, indent=1)
 
 

@@ -25,6 +25,7 @@ from ingest.lake import Lake, only_builder
 from ingest.load import Settings, preview_load, run_load
 from ingest.maintain import MOST_DAYS, versions_at
 from ingest.maintain import maintain as maintain_tables
+from ingest.places import place
 from ingest.report import Report, printable
 from ingest.sample import write_sample
 from ingest.staging import Limits
@@ -74,12 +75,12 @@ def commands() -> None:
 
 
 raw_option = click.option(
-    "--raw", envvar="RAW_ROOT", type=click.Path(path_type=Path), default=Path("data/raw"),
-    show_default=True, show_envvar=True, help="Folder of the raw files.",
+    "--raw", envvar="RAW_ROOT", type=place, metavar="PATH", default="data/raw",
+    show_default=True, show_envvar=True, help="Folder of the raw files, or s3a://bucket/name.",
 )  # fmt: skip
 lake_option = click.option(
-    "--lake", envvar="LAKE_ROOT", type=click.Path(path_type=Path), default=Path("data/processed/medallion"),
-    show_default=True, show_envvar=True, help="Folder of the lake; dbt finds it by the variable.",
+    "--lake", envvar="LAKE_ROOT", type=place, metavar="PATH", default="data/processed/medallion",
+    show_default=True, show_envvar=True, help="Folder of the lake, or s3a://...; dbt finds it by the variable.",
 )  # fmt: skip
 
 
@@ -162,9 +163,7 @@ def sample(*, out: Path, batches: int, events_per_batch: int, companies: int, se
 
 @commands.command()
 @lake_option
-@click.option(
-    "--raw", type=click.Path(path_type=Path), metavar="FOLDER", help="Also count the raw files that wait for a load."
-)
+@click.option("--raw", type=place, metavar="FOLDER", help="Also count the raw files that wait for a load.")
 def status(*, lake: Path, raw: Path | None) -> None:
     """Say what the lake holds, what is waiting, and what needs a person.
 
@@ -211,7 +210,7 @@ def trace(*, lake: Path, raw: Path, as_json: bool, **question: Any) -> None:
 @lake_option
 @click.option(
     "--raw",
-    type=click.Path(path_type=Path),
+    type=place,
     metavar="FOLDER",
     help="Also hold bronze to the raw files here that are still as they were when they were loaded.",
 )
@@ -305,6 +304,8 @@ def _settings(
 
 def _resolved(option: str, path: Path) -> Path:
     """Take a typed path from the working folder, any other from the project's: there is one lake, wherever one is."""
+    if path.is_absolute():
+        return path
     source = click.get_current_context().get_parameter_source(option)
     return (Path.cwd() if source is click.core.ParameterSource.COMMANDLINE else PROJECT) / path
 

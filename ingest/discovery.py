@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ingest.errors import IngestError
 from ingest.feeds import has_record_ending
+from ingest.places import is_on_disk, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +29,8 @@ _LAST_DAY = datetime(9999, 12, 30, tzinfo=UTC)
 class RawFile:
     """One file of a feed, as it was when it was listed.
 
-    `name` is its `_source_file`, `path` the absolute path as the system knows it, `size` in bytes on disk,
-    `modified_at` in UTC, cut to microseconds.
+    `name` is its `_source_file`, `path` the absolute path as the system knows it, or the address in an object store,
+    `size` in bytes as it is kept, `modified_at` in UTC, cut to microseconds.
     """
 
     feed: Feed
@@ -74,6 +75,33 @@ def list_raw(raw_root: Path, feeds: Sequence[Feed]) -> Listing:
 
     Raises IngestError where the raw root itself cannot be listed.
     """
+    return list_folder(raw_root, feeds) if is_on_disk(raw_root) else list_store(raw_root, feeds)
+
+
+def list_store(raw_root: Path, feeds: Sequence[Feed]) -> Listing:
+    files: list[RawFile] = []
+    ignored: list[tuple[str, str]] = []
+    store, root = store_of(raw_root)
+    try:
+        objects = store.find(root, detail=True)
+    except OSError as error:
+        raise _no_raw_files(raw_root, str(error)) from error
+    objects.pop(root, None)  # not a folder, or an object that stands for one
+    if not objects:
+        raise _no_raw_files(raw_root, "nothing is there")
+    for key, status in objects.items():
+        name = encode_name(key.removeprefix(f"{root}/").encode())
+        feed = _feed_by_name(name, feeds)
+        if isinstance(feed, str):
+            ignored.append((name, feed))
+        else:
+            modified_at = status["LastModified"].replace(microsecond=0)  # as the object itself says it
+            files.append(RawFile(feed, name, f"s3a://{key}".encode(), status["size"], modified_at))
+    files.sort(key=lambda file: file.name)
+    return Listing(tuple(files), tuple(sorted(ignored)), ())
+
+
+def list_folder(raw_root: Path, feeds: Sequence[Feed]) -> Listing:
     root = os.path.abspath(os.fsencode(raw_root))  # noqa: PTH100 - pathlib has no paths of bytes
     _check_root(root, raw_root)
     files: list[RawFile] = []
@@ -114,11 +142,19 @@ def _check_root(root: bytes, raw_root: Path) -> None:
     try:
         os.scandir(root).close()
     except OSError as error:
-        message = (
-            f"{raw_root}: the raw files were looked for in this folder: {error.strerror}. Name another one"
-            " with --raw or RAW_ROOT, or make one with `python -m ingest sample`."
-        )
-        raise IngestError(message) from error
+        raise _no_raw_files(raw_root, error.strerror) from error
+
+
+def _no_raw_files(raw_root: Path, found: str | None) -> IngestError:
+    return IngestError(
+        f"{raw_root}: the raw files were looked for in this folder: {found}. Name another one"
+        " with --raw or RAW_ROOT, or make one with `python -m ingest sample`."
+    )
+
+
+def raw_path(raw_root: Path, name: str) -> bytes:
+    """Give the path, or the address, of the raw file of this name."""
+    return (os.fsencode(raw_root) if is_on_disk(raw_root) else str(raw_root).encode()) + b"/" + decode_name(name)
 
 
 def _name(path: bytes, root: bytes) -> str:
@@ -131,6 +167,10 @@ def _feed_or_reason(entry: os.DirEntry[bytes], name: str, root: bytes, feeds: Se
         return _why_not_followed(entry.path, root)
     if not entry.is_file(follow_symlinks=False):
         return "not a regular file (a pipe, socket or device)"
+    return _feed_by_name(name, feeds)
+
+
+def _feed_by_name(name: str, feeds: Sequence[Feed]) -> Feed | str:
     claiming = [feed for feed in feeds if feed.claims(name)]
     if not claiming:
         return "no feed has files here"

@@ -41,8 +41,8 @@ def explain(error: Exception) -> str | None:
         is_sparks and "Java" in str(error) and not _java_cause(error)
     ):
         cause = "Spark's Java process has ended, perhaps for want of memory (SPARK_DRIVER_MEMORY sets its heap)"
-    elif isinstance(error, OSError):
-        cause = str(error)
+    elif isinstance(error, OSError) or type(error).__module__.startswith(("aiohttp.", "botocore.")):
+        cause = str(error) or type(error).__name__
     elif is_sparks:
         cause = f"Spark could not do its part: {_java_cause(error) or error}"
     else:

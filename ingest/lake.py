@@ -1,4 +1,4 @@
-"""The lake on disk: where things are, who may write, and what its tables hold, read without a JVM."""
+"""The lake: where things are, who may write, and what its tables hold, read without a JVM."""
 
 from __future__ import annotations
 
@@ -6,30 +6,54 @@ import fcntl
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ingest.errors import IngestError
+from ingest.places import is_on_disk, names_in, remove, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
-    from pathlib import Path
 
     from deltalake import DeltaTable
 
 INGEST_LOCK, BUILD_LOCK = "ingest.lock", "build.lock"
+NO_SCHEMAS = {"manifests", "staging", "metastore", "lost+found"}
 _builders: dict[Path, TextIO] = {}
 
 
 @dataclass(frozen=True)
 class Lake:
-    """Paths of one lake; a table lies at `<root>/<schema>/<table>`."""
+    """Paths of one lake; a table lies at `<root>/<schema>/<table>`.
+
+    The root is a folder, or a place in an object store.
+    """
 
     root: Path
 
     @property
+    def is_on_disk(self) -> bool:
+        return is_on_disk(self.root)
+
+    @property
+    def home(self) -> Path:
+        """The root, or for an object store, which has no locks, a folder of this machine."""
+        if self.is_on_disk:
+            return self.root
+        state = Path(os.environ.get("XDG_STATE_HOME", ""))
+        if not state.is_absolute():
+            state = Path.home() / ".local" / "state"
+        return state / "medallion" / str(self.root).partition("://")[2]
+
+    @property
     def staging(self) -> Path:
         return self.root / "staging"
+
+    @property
+    def spool(self) -> Path:
+        """Where staging writes: what will be in `staging` once all of it is on a disk."""
+        return self.home / "staging"
 
     @property
     def plan(self) -> Path:
@@ -45,7 +69,7 @@ class Lake:
 
 def has_table(lake: Lake, name: str) -> bool:
     """Tell whether the table has a commit: a full disk or a kill may leave a folder without any."""
-    return any((lake.table(name) / "_delta_log").glob("*.json"))
+    return bool(_commits(lake, name))
 
 
 def is_lake(lake: Lake) -> bool:
@@ -86,6 +110,7 @@ def query_batches(lake: Lake, sql: str, **tables: str) -> Iterator[list[dict[str
             columns = [column.to_pylist() for column in batch.columns]
             yield [dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]
     except Exception as error:  # the engine has no class of its own for what it raises
+        _raise_if_lost(error)
         message = f"{' and '.join(tables.values())} cannot be read: {_first_line(error)}. {_cure(*tables.values())}"
         raise IngestError(message) from error
 
@@ -103,20 +128,22 @@ def open_table(lake: Lake, name: str) -> DeltaTable:
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
-    log = lake.table(name) / "_delta_log"
-    newest = max(log.glob("*.json"), default=None)
+    commits = _commits(lake, name)
+    newest = lake.table(name) / "_delta_log" / max(commits) if commits else None
     try:
         if newest is not None and not newest.stat().st_size:
             raise DeltaError("it is empty")  # noqa: EM101, TRY003, TRY301 - Delta would take it for a commit of nothing
-        return DeltaTable(lake.table(name))
+        return DeltaTable(str(lake.table(name)))
     except DeltaError as error:
+        _raise_if_lost(error)
         message = f"{name}: its Delta log cannot be read ({_first_line(error)}), see {newest}. {_cure(name)}"
         raise IngestError(message) from error
 
 
 def tables_of(lake: Lake) -> list[str]:
     """Give the names of all Delta tables that lie in the lake."""
-    names = [f"{log.parent.parent.name}.{log.parent.name}" for log in lake.root.glob("*/*/_delta_log")]
+    schemas = set(names_in(lake.root)) - NO_SCHEMAS
+    names = [f"{schema}.{table}" for schema in schemas for table in names_in(lake.root / schema)]
     return sorted(name for name in names if has_table(lake, name))
 
 
@@ -124,6 +151,12 @@ def column_types(lake: Lake, name: str) -> dict[str, str]:
     """Give the columns of a table and their Delta types."""
     fields = open_table(lake, name).schema().fields
     return {field.name: str(field.type.type) for field in fields}
+
+
+def clear_staging(lake: Lake) -> None:
+    """Remove what was staged, and its plan; there may be nothing."""
+    for folder in {lake.spool, lake.staging}:
+        remove(folder)
 
 
 @contextmanager
@@ -141,19 +174,20 @@ def only_builder(lake: Lake, *, is_alone: bool = True) -> None:
 
     Raises IngestError as only_writer does.
     """
-    path = lake.root / BUILD_LOCK
-    held = _builders.get(lake.root.resolve())
+    path = lake.home / BUILD_LOCK
+    held = _builders.get(lake.home.resolve())
     if held is None or not path.exists() or not os.path.samestat(os.fstat(held.fileno()), path.stat()):
-        _builders[lake.root.resolve()] = hold(lake, BUILD_LOCK, "is running dbt on this lake", is_alone=is_alone)
+        _builders[lake.home.resolve()] = hold(lake, BUILD_LOCK, "is running dbt on this lake", is_alone=is_alone)
 
 
 def hold(lake: Lake, name: str, doing: str, *, is_alone: bool = True) -> TextIO:
     """Take a lock of the lake, which lasts until the file is closed or the process ends."""
     try:
         _make(lake)
-        lock = (lake.root / name).open("a+", encoding="ascii", errors="replace")
+        lock = (lake.home / name).open("a+", encoding="ascii", errors="replace")
     except OSError as error:
-        message = f"{lake.root}: the lake cannot be written ({error.strerror}); name another with --lake or LAKE_ROOT."
+        found = error.strerror if lake.is_on_disk else error
+        message = f"{lake.root}: the lake cannot be written ({found}); name another with --lake or LAKE_ROOT."
         raise IngestError(message) from error
     try:
         fcntl.flock(lock, (fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
@@ -170,7 +204,7 @@ def hold(lake: Lake, name: str, doing: str, *, is_alone: bool = True) -> TextIO:
 def is_held(lake: Lake, name: str) -> bool:
     """Tell whether a process holds this lock of the lake, alone or with others."""
     try:
-        with (lake.root / name).open("r+b") as lock:
+        with (lake.home / name).open("r+b") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -181,16 +215,30 @@ def is_held(lake: Lake, name: str) -> bool:
 
 def _make(lake: Lake) -> None:
     """Make the lake's folder, for its owner only, unless it is there; refuse a folder of other things."""
-    lake.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not is_lake(lake) and {path.name for path in lake.root.iterdir()} - {"lost+found"}:
+    lake.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if is_lake(lake):
+        return
+    if set(names_in(lake.root)) - {"lost+found"}:
         message = f"{lake.root}: this folder holds other things than a lake; name an empty one, or none that exists."
         raise IngestError(message)
+    if not lake.is_on_disk:
+        write_whole(lake.root / INGEST_LOCK, b"")  # marks it as a lake for other machines
+
+
+def _commits(lake: Lake, name: str) -> list[str]:
+    return [entry for entry in names_in(lake.table(name) / "_delta_log") if entry.endswith(".json")]
 
 
 def _cure(*tables: str) -> str:
     if any(table.startswith("bronze.") for table in tables):
         return "Nothing was changed: restore the table's folder from a backup."
     return "Nothing was changed: delete the table's folder and the lake's folder metastore, then rebuild with dbt."
+
+
+def _raise_if_lost(error: Exception) -> None:
+    """Tell a store that does not answer from a table that is damaged. Raises OSError."""
+    if "Generic S3 error" in str(error):
+        raise OSError(_first_line(error)) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -14,14 +14,16 @@ from collections import defaultdict
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingest.discovery import list_raw
 from ingest.errors import IngestError
 from ingest.feeds import read_feeds
-from ingest.lake import INGEST_LOCK, Lake, column_types, has_table, only_writer, open_table
+from ingest.lake import INGEST_LOCK, Lake, clear_staging, column_types, has_table, only_writer, open_table
 from ingest.manifest import SOURCE_FILES, Manifest, complete_version, known_versions, read_manifest, write_manifest
+from ingest.places import is_on_disk, remove, send
 from ingest.staging import Limits, StagedLoad, changed_files, stage
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def run_load(settings: Settings, report: Report, start_spark: Callable[[], Spark
     """
     feeds = settings.feeds
     lake = settings.lake
-    if settings.raw.resolve().is_relative_to(lake.root.resolve()):
+    if is_on_disk(settings.raw) == lake.is_on_disk and settings.raw.resolve().is_relative_to(lake.root.resolve()):
         message = (
             f"{settings.raw}: the raw files must not lie in the lake, {lake.root}; name another folder with --raw."
         )
@@ -87,8 +89,9 @@ def run_load(settings: Settings, report: Report, start_spark: Callable[[], Spark
         check_load_ids(lake, feeds, knowledge.load_id)
         add_declared_keys(lake, feeds)
         while True:
-            plan, has_more = _plan(settings, listing, knowledge, report, lake.staging)
+            plan, has_more = _plan(settings, listing, knowledge, report, lake.spool)
             if plan.versions:
+                hand_over(lake, plan)
                 write_manifest(lake.plan, plan)
                 manifests.append(finish(lake, feeds, report, start_spark))
             elif not manifests or plan.unreadable:
@@ -165,6 +168,15 @@ def add_declared_keys(lake: Lake, feeds: tuple[Feed, ...]) -> None:
             open_table(lake, table).alter.add_columns([Field(key, PrimitiveType("string")) for key in added])
 
 
+def hand_over(lake: Lake, plan: Manifest) -> None:
+    """Bring what was staged to where Spark will read it, if that is not this disk."""
+    if lake.is_on_disk:
+        return
+    for path in chain.from_iterable((plan.bundles or {}).values()):
+        send(lake.spool / path, lake.staging / path)
+    remove(lake.spool)
+
+
 def finish(lake: Lake, feeds: tuple[Feed, ...], report: Report, start_spark: Callable[[], SparkSession]) -> Manifest:
     """Write the planned load to bronze and commit it, whatever of it an earlier try has written."""
     from ingest import bronze  # a run with nothing new does without Spark
@@ -172,7 +184,7 @@ def finish(lake: Lake, feeds: tuple[Feed, ...], report: Report, start_spark: Cal
 
     plan = read_manifest(lake.plan)
     if learn(lake).load_id >= plan.load_id:
-        shutil.rmtree(lake.staging)
+        clear_staging(lake)
         return plan
     started = time.monotonic()
     spark = start_spark()
@@ -184,14 +196,14 @@ def finish(lake: Lake, feeds: tuple[Feed, ...], report: Report, start_spark: Cal
             "are declared any more: put them back into models/bronze/_sources.yml until it is finished."
         )
         raise IngestError(message)
-    with closing(lock_in_java(spark, lake.root / INGEST_LOCK)):
+    with closing(lock_in_java(spark, lake.home / INGEST_LOCK)):
         for feed in read:
             with report.writing(feed.name):
                 bronze.append_records(spark, lake, feed, [lake.staging / path for path in bundles[feed.name]], plan)
         manifest = replace(plan, defective_records=bronze.defective_records(spark, lake, read, plan), bundles=None)
         write_manifest(lake.manifest(plan.loaded_at), manifest)
         bronze.append_source_files(spark, lake, manifest)
-    shutil.rmtree(lake.staging)
+    clear_staging(lake)
     report.loaded(manifest, seconds=time.monotonic() - started)
     return manifest
 

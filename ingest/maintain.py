@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ingest.errors import IngestError
-from ingest.lake import has_table, literal, only_builder, only_writer, open_table, query, tables_of
+from ingest.lake import clear_staging, has_table, literal, only_builder, only_writer, open_table, query, tables_of
+from ingest.places import sizes_in
 from ingest.status import MODELS
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def maintain(lake: Lake, *, days: int, dry_run: bool) -> Iterator[Upkeep]:
     """
     with only_writer(lake):
         only_builder(lake)
-        if lake.staging.exists() and not lake.plan.exists() and not dry_run:
-            shutil.rmtree(lake.staging)
+        if not lake.plan.exists() and not dry_run:
+            clear_staging(lake)
         for table in tables_of(lake):
             yield _maintain_table(lake, table, days=days, dry_run=dry_run)
 
@@ -72,7 +72,11 @@ def _maintain_table(lake: Lake, name: str, *, days: int, dry_run: bool) -> Upkee
 
 
 def _size(folder: Path) -> tuple[int, int]:
-    sizes = [path.stat().st_size for path in folder.rglob("*.parquet") if "_delta_log" not in path.parts]
+    sizes = [
+        size
+        for name, size in sizes_in(folder).items()
+        if name.endswith(".parquet") and not name.startswith("_delta_log/")
+    ]
     return len(sizes), sum(sizes)
 
 
@@ -107,7 +111,7 @@ def _see_that_it_is_there(lake: Lake, name: str, version: int) -> None:
     from deltalake.exceptions import DeltaError
 
     try:
-        files = DeltaTable(lake.table(name), version=version).file_uris()
+        files = DeltaTable(str(lake.table(name)), version).file_uris()
     except DeltaError as error:
         message = f"{name}: version {version} is not in its log any more, which keeps {MOST_DAYS} days."
         raise IngestError(message) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.errors import IngestError
 from ingest.lake import has_table, query
+from ingest.places import write_whole
 from ingest.versions import FileVersion
 
 if TYPE_CHECKING:
@@ -44,16 +44,7 @@ class Manifest:
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write the JSON file whole or not at all, and have it on disk before going on."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".tmp")
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(_as_json(manifest), file, default=_time_text, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
+    write_whole(path, json.dumps(_as_json(manifest), default=_time_text, indent=1).encode())
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -96,7 +87,7 @@ def complete_version(lake: Lake, source_file: str, loaded_at: datetime) -> FileV
 def _versions(path: Path) -> dict[str, FileVersion]:
     try:
         return {version.source_file: version for version in read_manifest(path).versions}
-    except (OSError, IngestError):
+    except (FileNotFoundError, IngestError):
         return {}
 
 

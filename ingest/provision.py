@@ -25,6 +25,13 @@ JARS = {
     "delta-spark_2.12-3.3.3.jar": "4912bf902a1c453aba3bd838ff212dedd357155212f9bb37a6b47d97f2827ebc",
     "delta-storage-3.3.3.jar": "45ad193053fd30cebe6d9ab1889873cde39b223a0f210e00ebee8b6642476901",
 }
+# Beside Spark's own JARs, not among them: these are on the class path of those who ask for them, and of nobody else.
+OPTIONAL_JARS = SPARK_HOME / "cluster"
+S3 = "org.apache.hadoop:hadoop-aws:3.3.4"
+S3_JARS = {
+    "hadoop-aws-3.3.4.jar": "53f9ae03c681a30a50aa17524bd9790ab596b28481858e54efd989a826ed3a4a",
+    "aws-java-sdk-bundle-1.12.262.jar": "873fe7cf495126619997bec21c44de5d992544aea7e632fdc77adb1a0915bae5",
+}
 RESOLVE = """
 import sys
 from pyspark.sql import SparkSession

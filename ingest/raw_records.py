@@ -6,6 +6,7 @@ import gzip
 from typing import TYPE_CHECKING, Any
 
 from ingest.documents import NotJsonError, document_spans
+from ingest.places import open_file
 from ingest.reading import BYTE_ORDER_MARK
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def record_bytes(row: dict[str, Any]) -> bytes:
 
 def raw_records(path: bytes, *, is_document: bool) -> Iterator[tuple[int, bytes]]:
     """Yield the records of a file with their lines, or in a document with their numbers."""
-    with open(path, "rb") as file:  # noqa: PTH123 - pathlib has no paths of bytes
+    with open_file(path) as file:
         is_gzip = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         text: Any = gzip.GzipFile(fileobj=file) if is_gzip else file

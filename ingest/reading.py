@@ -10,6 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from ingest.discovery import modification_time
+from ingest.places import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +31,63 @@ class UnusableError(Exception):
     """The file fails as a whole; the message says why and what to do."""
 
 
+class DiskFile:
+    """An open file on a disk, with its `size` in bytes and the time of its last modification as it was opened."""
+
+    def __init__(self, path: bytes) -> None:
+        """Raises UnreadableError if it cannot be opened, or is no regular file any more."""
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise UnreadableError(error.strerror) from error
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            self.close()
+            message = "it is no longer a regular file"
+            raise UnreadableError(message)
+        self.size = status.st_size
+        self.modified_at = modification_time(status)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        return os.pread(self._descriptor, size, offset)
+
+    def modified_now_at(self) -> datetime:
+        return modification_time(os.fstat(self._descriptor))
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class StoredObject:
+    """An object of a store as a DiskFile; one that is put in its place meanwhile is never read for it."""
+
+    def __init__(self, path: bytes) -> None:
+        """Raises UnreadableError if it is not there any more, or the store does not give it."""
+        try:
+            self._file = open_file(path)
+        except OSError as error:
+            raise UnreadableError(error.strerror or str(error)) from error
+        self.size: int = self._file.size
+        self.modified_at: datetime = self._file.details["LastModified"].replace(microsecond=0)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        self._file.seek(offset)
+        content: bytes = self._file.read(size)
+        return content
+
+    def modified_now_at(self) -> datetime:
+        """Give the time of the object that was opened, for it cannot change."""
+        return self.modified_at
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def open_raw(path: bytes) -> DiskFile | StoredObject:
+    """Open a raw file by the path that its listing has."""
+    return DiskFile(path) if path.startswith(b"/") else StoredObject(path)
+
+
 class RawInput:
     """The bytes of one open file, up to the size that it had then: what comes later is for a later load.
 
@@ -37,17 +95,12 @@ class RawInput:
     their SHA-256 once the text of a gzip has been read to its end; in any other file they are the text.
     """
 
-    def __init__(self, descriptor: int, *, tell: Callable[[int], None]) -> None:
-        """Take an open descriptor; `tell` gets the number of bytes after each read."""
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            message = "it is no longer a regular file"
-            raise UnreadableError(message)
-        self.modified_at = modification_time(status)
+    def __init__(self, file: DiskFile | StoredObject, *, tell: Callable[[int], None]) -> None:
+        """Take an open file; `tell` gets the number of bytes after each read."""
+        self.modified_at = file.modified_at
         self.bytes_read = 0
         self.gzip_id: Callable[[], str] | None = None
-        self._descriptor = descriptor
-        self._size = status.st_size
+        self._file = file
         self._tell = tell
 
     def text(self, *, is_named_gzip: bool, max_bytes: int) -> Iterator[bytes]:
@@ -67,7 +120,7 @@ class RawInput:
         elif not first and is_named_gzip:
             message = "empty, which no gzip is: write the file again"
             raise UnusableError(message)
-        elif self._size > max_bytes:
+        elif self._file.size > max_bytes:
             raise UnusableError(too_large(max_bytes))
         text_bytes = 0
         for piece in _checked_start(pieces):
@@ -85,15 +138,15 @@ class RawInput:
 
     def last_modified_at(self) -> datetime:
         """Give the time of modification as it is now, or was at the start if that is later."""
-        return max(self.modified_at, modification_time(os.fstat(self._descriptor)))
+        return max(self.modified_at, self._file.modified_now_at())
 
     def _raw(self) -> Iterator[bytes]:
         self.bytes_read = 0
-        while wanted := min(_PIECE_BYTES, self._size - self.bytes_read):
+        while wanted := min(_PIECE_BYTES, self._file.size - self.bytes_read):
             try:
-                piece = os.pread(self._descriptor, wanted, self.bytes_read)
+                piece = self._file.read_at(self.bytes_read, wanted)
             except OSError as error:
-                raise UnreadableError(error.strerror) from error
+                raise UnreadableError(error.strerror or str(error)) from error
             if not piece:
                 return
             self.bytes_read += len(piece)

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from ingest.errors import IngestError
 from ingest.lake import has_table
-from ingest.provision import CLASS_ARCHIVE, JARS, SPARK_HOME, java_version
+from ingest.provision import CLASS_ARCHIVE, JARS, OPTIONAL_JARS, S3_JARS, SPARK_HOME, java_version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ def start_spark(project: Path, lake: Lake, target: str | None = None, *, with_me
         options = (settings.get(JAVA_OPTIONS, ""), f"-XX:SharedArchiveFile={CLASS_ARCHIVE}", "-Xlog:disable")
         builder.config(JAVA_OPTIONS, " ".join(options))
     # Java's files, its scratch in /tmp among them, are for those who may read the lake.
-    mask = os.umask(~lake.root.stat().st_mode & 0o077)
+    mask = os.umask(~lake.home.stat().st_mode & 0o077)
     try:
         return builder.getOrCreate()
     finally:
@@ -57,7 +57,7 @@ def start_spark(project: Path, lake: Lake, target: str | None = None, *, with_me
 def read_profile(project: Path, lake: Lake, target: str | None = None) -> dict[str, Any]:
     """Read a target of the profile (its default, unless named), filled in as dbt does for this lake."""
     path = project / "profiles" / "profiles.yml"
-    environment = os.environ | {"LAKE_ROOT": str(lake.root)}
+    environment = os.environ | {"LAKE_ROOT": str(lake.root), "LAKE_HOME": str(lake.home)}
     try:
         text = jinja2.Template(path.read_text(encoding="utf-8")).render(env_var=environment.get)
         profile = yaml.safe_load(text)["medallion"]
@@ -67,6 +67,8 @@ def read_profile(project: Path, lake: Lake, target: str | None = None) -> dict[s
         found = " ".join(str(error).split())
         message = f"{path}: wanted {wanted}; found otherwise at {found}. Mend it, or take it from the repository."
         raise IngestError(message) from error
+    if not lake.is_on_disk:  # no other lake must wait for these, or have them on its class path
+        output["server_side_parameters"]["spark.jars"] = ",".join(f"local:{OPTIONAL_JARS / jar}" for jar in S3_JARS)
     return output
 
 
@@ -112,10 +114,10 @@ def check_metastore(session: SparkSession, lake: Lake) -> None:
     try:
         session.sql("show databases").collect()
     except (PySparkException, Py4JError) as error:
-        with tempfile.TemporaryFile(dir=lake.root) as probe:
+        with tempfile.TemporaryFile(dir=lake.home) as probe:
             probe.write(bytes(METASTORE_BYTES))  # a full disk speaks for itself
         message = (
-            f"{lake.root / 'metastore'}: the metastore is damaged, or open in another program; close that, or delete "
+            f"{lake.home / 'metastore'}: the metastore is damaged, or open in another program; close that, or delete "
             "this folder, and run again: every table is found by its folder."
         )
         raise IngestError(message) from error
@@ -129,5 +131,10 @@ def forget_lost_tables(session: SparkSession, lake: Lake) -> None:
         for table in filter(None, catalog.listTables(schema).mkString("/").split("/")):
             entry, name = catalog.getTable(schema, table), f"{schema}.{table}"
             is_table = entry.tableType().name() != "VIEW"
-            if is_table and entry.location().getPath() == str(lake.table(name)) and not has_table(lake, name):
+            if is_table and _path(entry.location()) == str(lake.table(name)) and not has_table(lake, name):
                 catalog.dropTable(schema, table, True, False)  # noqa: FBT003 - Java: ignore if missing, do not purge
+
+
+def _path(location: Any) -> str:
+    authority = location.getAuthority()
+    return f"{location.getScheme()}://{authority}{location.getPath()}" if authority else str(location.getPath())

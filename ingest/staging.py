@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ingest.bundles import Bundle
 from ingest.documents import is_json_lines
-from ingest.reading import BYTE_ORDER_MARK, RawInput, UnreadableError, UnusableError, too_large
+from ingest.reading import BYTE_ORDER_MARK, RawInput, UnreadableError, UnusableError, open_raw, too_large
 from ingest.records import DocumentReader, LineReader
 from ingest.versions import FileVersion
 
@@ -140,18 +140,13 @@ def stage(  # noqa: PLR0913 - all of it is the caller's to know, and given by na
 
 def _stage_file(file: RawFile, old: FileVersion | None, load: _Load, tell: Callable[[int], None]) -> FileVersion | None:
     """Read one file into the bundle, for the caller to cut back unless loaded; None if nothing is new."""
-    try:
-        descriptor = os.open(file.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise UnreadableError(error.strerror) from error
-    try:
-        raw = RawInput(descriptor, tell=tell)
-        reader = _read(raw, file, _resumed(old, load), load)
+    with closing(open_raw(file.path)) as opened:
+        raw = RawInput(opened, tell=tell)
+        try:
+            reader = _read(raw, file, _resumed(old, load), load)
+        except UnusableError as error:
+            return _failed(file, old, raw, str(error), load)
         is_at_rest = load.now() - raw.last_modified_at() >= timedelta(seconds=load.limits.settle_seconds)
-    except UnusableError as error:
-        return _failed(file, old, raw, str(error), load)
-    finally:
-        os.close(descriptor)
     source_file_id = raw.gzip_id() if raw.gzip_id else reader.text_id
     is_same = old is not None and old.status != "failed" and old.source_file_id == source_file_id
     if old and is_same and not _is_held_back(old):

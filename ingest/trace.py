@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ingest.discovery import decode_name
+from ingest.discovery import raw_path
 from ingest.documents import NotJsonError
 from ingest.errors import IngestError
 from ingest.lake import literal, query_if_there
@@ -231,8 +230,7 @@ def _raw_file(lake: Lake, raw: Path, record: Row) -> str:
     version = complete_version(lake, record["_source_file"], record["_loaded_at"])
     is_document = version is not None and version.layout == "document"
     try:
-        path = os.fsencode(raw) + b"/" + decode_name(record["_source_file"])
-        for line, text in raw_records(path, is_document=is_document):
+        for line, text in raw_records(raw_path(raw, record["_source_file"]), is_document=is_document):
             if line == record["_source_line"]:
                 kept = record_bytes(record)
                 is_same = text.startswith(kept) if record["_defect"] == "too_long" else text == kept

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ingest.errors import IngestError
 from ingest.lake import check_is_lake, column_types, has_table, literal, open_table, query, query_batches, tables_of
 from ingest.manifest import MANIFEST_ONLY, SOURCE_FILES, Manifest, known_versions, read_manifest
+from ingest.places import names_in
 from ingest.raw_records import raw_records, record_bytes
 from ingest.records import LONG_RECORD_BYTES
 from ingest.versions import FileVersion
@@ -79,9 +80,10 @@ def _check_manifests(lake: Lake, manifests: dict[int, Manifest]) -> Iterator[str
     loads: dict[int, dict[str, list[FileVersion]]] = {}
     for version in known_versions(lake):
         loads.setdefault(version.load_id, {}).setdefault(version.source_file, []).append(version)
-    for path in sorted((lake.root / "manifests").glob("*.json")):
+    folder = lake.root / "manifests"
+    for name in sorted(name for name in names_in(folder) if name.endswith(".json")):
         try:
-            manifest = read_manifest(path)
+            manifest = read_manifest(folder / name)
         except IngestError as error:
             yield str(error)
             continue
@@ -90,7 +92,7 @@ def _check_manifests(lake: Lake, manifests: dict[int, Manifest]) -> Iterator[str
     for load_id, manifest in manifests.items():
         yield from _check_rows(manifest, loads.get(load_id, {}))
     for load_id in sorted(loads.keys() - manifests.keys()):
-        yield f"{SOURCE_FILES} has load {load_id}, of which there is no sound file in {lake.root / 'manifests'}."
+        yield f"{SOURCE_FILES} has load {load_id}, of which there is no sound file in {folder}."
 
 
 def _is_in_flight(lake: Lake, load_id: int) -> bool:

@@ -16,6 +16,7 @@ from dbt_common.exceptions import DbtRuntimeError
 from ingest.describe import describe
 from ingest.errors import IngestError, explain
 from ingest.lake import BUILD_LOCK, Lake, only_builder, open_table, tables_of
+from ingest.places import place
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
@@ -65,8 +66,8 @@ def enter(project: Path, target: str | None) -> None:
     for name in tables_of(lake):
         open_table(lake, name)
     session = start_spark(project, lake, target, with_metastore=True)
-    if (inode := (lake.root / BUILD_LOCK).stat().st_ino) not in _java_locks:
-        _java_locks[inode] = lock_in_java(session, lake.root / BUILD_LOCK)
+    if (inode := (lake.home / BUILD_LOCK).stat().st_ino) not in _java_locks:
+        _java_locks[inode] = lock_in_java(session, lake.home / BUILD_LOCK)
     session.conf.set("medallion.build_lock", "held")
     check_metastore(session, lake)
     forget_lost_tables(session, lake)
@@ -74,14 +75,14 @@ def enter(project: Path, target: str | None) -> None:
 
 def lake_root(project: Path) -> Path:
     """Take a relative lake from the project's folder, where Spark must then be started."""
-    root = Path(os.environ.get("LAKE_ROOT", "data/processed/medallion"))
+    root = place(os.environ.get("LAKE_ROOT", "data/processed/medallion"))
     if not root.is_absolute() and Path.cwd().resolve() != project:
         message = (
             f"The lake would be {Path.cwd() / root}, for dbt was started in {Path.cwd()} and not in the project "
             f"{project}: start it there, or set LAKE_ROOT to the absolute path of the lake."
         )
         raise IngestError(message)
-    return project / root
+    return root if root.is_absolute() else project / root
 
 
 plugins = [Door]

@@ -30,7 +30,7 @@ SILVER_AND_GOLD = (
 
 def read_table(lake: Path, table: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    builder = QueryBuilder().register("t", DeltaTable(lake / table.replace(".", "/")))
+    builder = QueryBuilder().register("t", DeltaTable(str(lake / table.replace(".", "/"))))
     for batch in builder.execute("select * from t"):
         columns = [column.to_pylist() for column in batch.columns]
         rows += [dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]

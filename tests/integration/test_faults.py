@@ -106,7 +106,7 @@ class Deployment:
 
     def check(self) -> None:
         """Verify the lake, and hold its tables to what the raw files should have become."""
-        assert self.run("-m", "ingest", "verify", "--raw", str(self.raw)) == 0
+        assert self.run("-m", "ingest", "verify", "--raw", self.environment["RAW_ROOT"]) == 0
         for table, wanted in run([records_of_bronze(self.lake)]).items():
             if (self.lake / "silver").exists():
                 assert difference(read_table(self.lake, table), wanted) == [], table

@@ -9,7 +9,7 @@ import pytest
 from deltalake import DeltaTable, QueryBuilder
 
 from ingest.errors import IngestError
-from ingest.lake import Lake, tables_of
+from ingest.lake import Lake, open_table, tables_of
 from ingest.maintain import maintain, versions_at
 from tests.integration.conftest import run_one_load
 from tests.integration.lakes import difference, read_table
@@ -56,6 +56,16 @@ def test_files_that_no_version_needs_are_removed_and_a_dry_run_says_which(copy: 
     assert (done["audit.pipeline_steps"].files, done["silver.driver_events"].files) == (1, 1)
     assert difference(read_table(copy.root, "silver.driver_events"), rows) == []
     with pytest.raises(IngestError, match=r"were removed by 'maintain'"):
+        versions_at(copy, run_id)
+
+
+def test_a_version_that_the_log_keeps_no_more_is_said(copy: Lake) -> None:
+    run_id = min(read_table(copy.root, "audit.pipeline_runs"), key=lambda run: run["started_at"])["run_id"]
+    table = open_table(copy, "silver.driver_events")
+    table.create_checkpoint()
+    for version in range(table.version()):
+        (copy.table("silver.driver_events") / "_delta_log" / f"{version:020}.json").unlink()
+    with pytest.raises(IngestError, match="is not in its log any more, which keeps 30 days"):
         versions_at(copy, run_id)
 
 

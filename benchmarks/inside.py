@@ -1,7 +1,8 @@
-"""`python -m benchmarks.files_read`: build what is new, and say how many files of each table each model read.
+"""`python -m benchmarks.inside`: build what is new, and say what dbt itself costs, and which files each model read.
 
-The numbers are Spark's own ("number of files read" of its largest scan), from its event log; `RAW_ROOT` and
-`LAKE_ROOT` name the raw files and the lake. One thread of dbt, so that a scan belongs to the model that is being built.
+The files are Spark's own "number of files read" of a model's largest scan, from its event log; statements are what
+dbt has asked, and what Spark has executed. `RAW_ROOT` and `LAKE_ROOT` name the raw files and the lake. One thread of
+dbt, so that a scan belongs to the model that is being built.
 """
 
 from __future__ import annotations
@@ -29,13 +30,18 @@ STARTS = (f"{EXECUTION}SQLExecutionStart", f"{EXECUTION}SQLAdaptiveExecutionUpda
 def main(lake: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder))
-        models = list(models_built(Path(folder) / "dbt.log"))
+        log = Path(folder) / "dbt.log"
+        models = list(models_built(log))
         (events,) = (path for path in Path(folder).iterdir() if path.name.startswith("local-"))
         read: dict[tuple[str, str], int] = {}
         for time, table, files in scans(events, lake):
             for name, begun, ended in models:
                 if begun <= time <= ended:
                     read[name, table] = max(files, read.get((name, table), 0))
+        wall, spans = dbt_seconds(log), [*statements(log), *executions(events)]
+    asked = union([span for span in spans if span[1] > wall[0]])
+    seconds = wall[1] - wall[0]
+    print(f"dbt: {seconds:.1f} s, of which {asked:.1f} s in statements: {seconds / asked - 1:.0%} over")
     print("| model | table | files read | files after |\n|---|---|---:|---:|")
     for (name, table), files in read.items():
         print(f"| {name} | {table} | {files} | {len(DeltaTable(lake / table.replace('.', '/')).file_uris())} |")
@@ -61,11 +67,50 @@ def models_built(log: Path) -> Iterator[tuple[str, float, float]]:
     for line in log.read_text(encoding="utf-8").splitlines():
         event = json.loads(line)
         name = event["data"].get("node_info", {}).get("node_name")
-        at = datetime.fromisoformat(event["info"]["ts"]).replace(tzinfo=UTC).timestamp()
+        at = logged_at(event)
         if event["info"]["name"] == "NodeStart":
             begun[name] = at
         elif event["info"]["name"] == "NodeFinished":
             yield name, begun[name], at
+
+
+def dbt_seconds(log: Path) -> tuple[float, float]:
+    """Give the times of dbt's first and last word, in seconds since 1970."""
+    times = [logged_at(json.loads(line)) for line in log.read_text(encoding="utf-8").splitlines()]
+    return times[0], times[-1]
+
+
+def statements(log: Path) -> Iterator[tuple[float, float]]:
+    """Give start and end of each statement that dbt waited for."""
+    for line in log.read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        if event["info"]["name"] == "SQLQueryStatus":
+            at = logged_at(event)
+            yield at - event["data"]["elapsed"], at
+
+
+def executions(log: Path) -> Iterator[tuple[float, float]]:
+    """Give start and end of each of Spark's executions, some of which are done when their rows are fetched."""
+    begun: dict[int, float] = {}
+    for line in log.read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        if event["Event"] == f"{EXECUTION}SQLExecutionStart":
+            begun[event["executionId"]] = event["time"] / 1000
+        elif event["Event"] == f"{EXECUTION}SQLExecutionEnd":
+            yield begun[event["executionId"]], event["time"] / 1000
+
+
+def union(spans: list[tuple[float, float]]) -> float:
+    """Give the seconds that lie in at least one span."""
+    seconds = done = 0.0
+    for begun, ended in sorted(spans):
+        seconds += max(0.0, ended - max(begun, done))
+        done = max(done, ended)
+    return seconds
+
+
+def logged_at(event: dict[str, Any]) -> float:
+    return datetime.fromisoformat(event["info"]["ts"]).replace(tzinfo=UTC).timestamp()
 
 
 def scans(log: Path, lake: Path) -> Iterator[tuple[float, str, int]]:
