@@ -182,7 +182,7 @@ class Cluster:
         return {
             **settings,
             "spark.sql.catalogImplementation": "hive",
-            "spark.driver.extraClassPath": str(OPTIONAL_JARS / POSTGRESQL),
+            "spark.driver.extraClassPath": f"{OPTIONAL_JARS}/*",
             f"{JDO}option.ConnectionPassword": self.password_file.read_text(encoding="utf-8").strip(),
         }
 

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from ingest.errors import IngestError
 from ingest.lake import has_table
-from ingest.provision import CLASS_ARCHIVE, JARS, OPTIONAL_JARS, S3_JARS, SPARK_HOME, java_version
+from ingest.provision import CLASS_ARCHIVE, JARS, OPTIONAL_JARS, SPARK_HOME, java_version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,8 +67,9 @@ def read_profile(project: Path, lake: Lake, target: str | None = None) -> dict[s
         found = " ".join(str(error).split())
         message = f"{path}: wanted {wanted}; found otherwise at {found}. Mend it, or take it from the repository."
         raise IngestError(message) from error
-    if not lake.is_on_disk:  # no other lake must wait for these, or have them on its class path
-        output["server_side_parameters"]["spark.jars"] = ",".join(f"local:{OPTIONAL_JARS / jar}" for jar in S3_JARS)
+    if not lake.is_on_disk:  # no other lake must wait for these; by spark.jars the Thrift server would lose them again
+        for role in ("driver", "executor"):
+            output["server_side_parameters"][f"spark.{role}.extraClassPath"] = f"{OPTIONAL_JARS}/*"
     return output
 
 
