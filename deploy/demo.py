@@ -84,7 +84,7 @@ def all_rows(lake: Lake) -> dict[str, Counter[str]]:
 
 
 def rows(table: str, lake: Lake) -> Counter[str]:
-    """Count the rows of a table, each as text, without the times of their load and, which a store sets, of their file."""
+    """Count the rows of a table, each as text, without the times of their load and of their file, a store's own."""
     names = [name for name in column_types(lake, table) if not name.endswith(("loaded_at", "modified_at"))]
     columns = ", ".join(f'"{name}"' for name in names)
     return Counter(map(repr, query(lake, f"select {columns} from t", t=table)))
