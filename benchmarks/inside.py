@@ -23,6 +23,7 @@ from benchmarks.contestants import PROJECT, UNTESTED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+Event = dict[str, Any]
 EXECUTION = "org.apache.spark.sql.execution.ui.SparkListener"
 STARTS = (f"{EXECUTION}SQLExecutionStart", f"{EXECUTION}SQLAdaptiveExecutionUpdate")
 
@@ -30,17 +31,17 @@ STARTS = (f"{EXECUTION}SQLExecutionStart", f"{EXECUTION}SQLAdaptiveExecutionUpda
 def main(lake: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder))
-        log = Path(folder) / "dbt.log"
-        models = list(models_built(log))
-        (events,) = (path for path in Path(folder).iterdir() if path.name.startswith("local-"))
-        read: dict[tuple[str, str], int] = {}
-        for time, table, files in scans(events, lake):
-            for name, begun, ended in models:
-                if begun <= time <= ended:
-                    read[name, table] = max(files, read.get((name, table), 0))
-        wall, spans = dbt_seconds(log), [*statements(log), *executions(events)]
-    asked = union([span for span in spans if span[1] > wall[0]])
-    seconds = wall[1] - wall[0]
+        log = read_log(Path(folder) / "dbt.log")
+        (events,) = (read_log(path) for path in Path(folder).iterdir() if path.name.startswith("local-"))
+    models = list(models_built(log))
+    read: dict[tuple[str, str], int] = {}
+    for time, table, files in scans(events, lake):
+        for name, begun, ended in models:
+            if begun <= time <= ended:
+                read[name, table] = max(files, read.get((name, table), 0))
+    first, last = logged_at(log[0]), logged_at(log[-1])
+    seconds = last - first
+    asked = union([span for span in (*statements(log), *executions(events)) if span[1] > first])
     print(f"dbt: {seconds:.1f} s, of which {asked:.1f} s in statements: {seconds / asked - 1:.0%} over")
     print("| model | table | files read | files after |\n|---|---|---:|---:|")
     for (name, table), files in read.items():
@@ -61,11 +62,14 @@ def build(folder: Path) -> None:
     )
 
 
-def models_built(log: Path) -> Iterator[tuple[str, float, float]]:
+def read_log(path: Path) -> list[Event]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def models_built(log: list[Event]) -> Iterator[tuple[str, float, float]]:
     """Give each model with its start and end, in seconds since 1970."""
     begun: dict[str, float] = {}
-    for line in log.read_text(encoding="utf-8").splitlines():
-        event = json.loads(line)
+    for event in log:
         name = event["data"].get("node_info", {}).get("node_name")
         at = logged_at(event)
         if event["info"]["name"] == "NodeStart":
@@ -74,26 +78,18 @@ def models_built(log: Path) -> Iterator[tuple[str, float, float]]:
             yield name, begun[name], at
 
 
-def dbt_seconds(log: Path) -> tuple[float, float]:
-    """Give the times of dbt's first and last word, in seconds since 1970."""
-    times = [logged_at(json.loads(line)) for line in log.read_text(encoding="utf-8").splitlines()]
-    return times[0], times[-1]
-
-
-def statements(log: Path) -> Iterator[tuple[float, float]]:
+def statements(log: list[Event]) -> Iterator[tuple[float, float]]:
     """Give start and end of each statement that dbt waited for."""
-    for line in log.read_text(encoding="utf-8").splitlines():
-        event = json.loads(line)
+    for event in log:
         if event["info"]["name"] == "SQLQueryStatus":
             at = logged_at(event)
             yield at - event["data"]["elapsed"], at
 
 
-def executions(log: Path) -> Iterator[tuple[float, float]]:
+def executions(log: list[Event]) -> Iterator[tuple[float, float]]:
     """Give start and end of each of Spark's executions, some of which are done when their rows are fetched."""
     begun: dict[int, float] = {}
-    for line in log.read_text(encoding="utf-8").splitlines():
-        event = json.loads(line)
+    for event in log:
         if event["Event"] == f"{EXECUTION}SQLExecutionStart":
             begun[event["executionId"]] = event["time"] / 1000
         elif event["Event"] == f"{EXECUTION}SQLExecutionEnd":
@@ -109,17 +105,16 @@ def union(spans: list[tuple[float, float]]) -> float:
     return seconds
 
 
-def logged_at(event: dict[str, Any]) -> float:
+def logged_at(event: Event) -> float:
     return datetime.fromisoformat(event["info"]["ts"]).replace(tzinfo=UTC).timestamp()
 
 
-def scans(log: Path, lake: Path) -> Iterator[tuple[float, str, int]]:
+def scans(log: list[Event], lake: Path) -> Iterator[tuple[float, str, int]]:
     """Give the start of each statement that scanned a table of the lake, the table, and the files that it read."""
     times: dict[int, float] = {}
     tables: dict[int, tuple[int, str]] = {}
     files: dict[int, int] = {}
-    for line in log.read_text(encoding="utf-8").splitlines():
-        event = json.loads(line)
+    for event in log:
         if event["Event"] in STARTS:
             times.setdefault(event["executionId"], event.get("time", 0) / 1000)
             for metric, table in scanned(event["sparkPlanInfo"], lake):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.services import Supervisor
-from deploy.store import ENVIRONMENT, at, send_folder, store
+from deploy.store import at, send_folder
 from tests.integration.lakes import read_table
 from tests.integration.test_faults import Deployment
+from tests.stores import running_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,17 +47,11 @@ class StoreDeployment(Deployment):
 
 
 @pytest.fixture
-def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreDeployment]:
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    supervisor = Supervisor(tmp_path)
-    try:
-        supervisor.start([store()])
+def deployment(tmp_path: Path) -> Iterator[StoreDeployment]:
+    with running_store(tmp_path):
         made = StoreDeployment(tmp_path)
         made.next_day()
         yield made
-    finally:
-        supervisor.stop()
 
 
 def test_a_lake_in_a_store_is_as_one_on_a_disk(deployment: StoreDeployment) -> None:

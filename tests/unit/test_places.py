@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploy.services import Supervisor
-from deploy.store import ENVIRONMENT, at, send_folder, store
+from deploy.store import at, send_folder
 from ingest.discovery import list_raw, raw_path
 from ingest.errors import IngestError
 from ingest.feeds import read_feeds
@@ -17,6 +16,7 @@ from ingest.places import names_in, place, remove, send, sizes_in, write_whole
 from ingest.raw_records import raw_records
 from ingest.reading import RawInput, UnreadableError, open_raw
 from tests.integration.worker import PROJECT
+from tests.stores import running_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,22 +27,14 @@ ODD_NAMES = ("a::b.jsonl", "a b.jsonl", "a\\b.jsonl", "é.jsonl", "a%20b.jsonl",
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pytest.MonkeyPatch]:
-    """Give a store to all tests of this module, and whom to ask for it."""
-    supervisor = Supervisor(tmp_path_factory.mktemp("store"))
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
-        try:
-            supervisor.start([store()])
-            yield patch
-        finally:
-            supervisor.stop()
+def one_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with running_store(tmp_path_factory.mktemp("store")):
+        yield
 
 
 @pytest.fixture
-def folder(environment: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
-    del environment
+def folder(one_store: None, request: pytest.FixtureRequest) -> Path:
+    del one_store
     return at(request.node.name)
 
 
