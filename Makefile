@@ -27,9 +27,9 @@ $(READY): requirements/build.lock requirements/main.lock requirements/java.lock 
 	@$(BIN)/python -m ingest.provision
 	@touch $@
 
-cluster: $(CLUSTER) ## add to .venv what a Spark cluster takes ('python -m deploy'), and S3 stores
+cluster: $(CLUSTER) ## add to .venv what a Spark cluster ('python -m deploy'), S3 stores and Kafka take
 
-$(CLUSTER): $(READY) requirements/cluster.lock deploy/provision.py
+$(CLUSTER): $(READY) requirements/cluster.lock requirements/broker.lock deploy/provision.py
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/cluster.lock
 	@$(BIN)/python -m deploy.provision
 	@touch $@

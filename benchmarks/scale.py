@@ -1,7 +1,8 @@
 """`python -m benchmarks.scale`: what the log of a table costs that gets a billion events a day, by simulation.
 
-The commits of `DAYS` days are written as loads would write them (72 a day, of 50 files each), with statistics but
-without the files, which nobody opens here. Told is what those pay that open the table: Python, and Spark cold and warm.
+The commits of `DAYS` days (10, unless set) are written as loads would write them (72 a day, of 50 files each), with
+statistics but without the files, which nobody opens here. Told is what those pay that open the table: Python, and
+Spark cold and warm.
 """
 
 from __future__ import annotations
@@ -72,4 +73,4 @@ def timed(do: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    main(int(os.environ.get("DAYS", "30")))
+    main(int(os.environ.get("DAYS", "10")))

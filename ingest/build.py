@@ -19,17 +19,16 @@ if TYPE_CHECKING:
 CODE = ("dbt_project.yml", "ingest", "macros", "models", "profiles", "requirements", "seeds", "tests/assertions")
 
 
-def run_dbt_build(settings: Settings, options: Sequence[str], *, log_format: str) -> bool:
+def run_dbt_build(settings: Settings, options: Sequence[str], *, logging: Sequence[str]) -> bool:
     """Run `dbt build` with these options and without unit tests; tell whether it succeeded."""
     from dbt.cli.main import dbtRunner  # takes seconds to import
 
     os.chdir(settings.project)
     os.environ |= {"LAKE_ROOT": str(settings.lake.root), "LAKE_HOME": str(settings.lake.home)}
     colors = "--use-colors" if sys.stdout.isatty() else "--no-use-colors"
-    logging = [colors, "--log-format", log_format]
     seen = inputs(settings, options)
     target = ["--target", settings.target] if settings.target else []
-    result = dbtRunner().invoke([*logging, "build", *target, "--exclude-resource-type", "unit_test", *options])
+    result = dbtRunner().invoke([colors, *logging, "build", *target, "--exclude-resource-type", "unit_test", *options])
     if result.success:
         remember(settings, seen)
     return result.success

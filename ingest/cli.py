@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from dataclasses import astuple
+from functools import partial
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from pytimeparse.timeparse import timeparse
 from rich.console import Console
 from rich.table import Table
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parent.parent
 FAILED = 1
+LONGEST_SECONDS = 24 * 60 * 60
 MOST_VIOLATIONS = 20
 
 
@@ -60,6 +63,7 @@ def commands() -> None:
       python -m ingest                  load what is new (the same as 'load')
       python -m ingest --dry-run        say what a load would do
       python -m ingest build            load what is new, then run 'dbt build'
+      python -m ingest watch            load as files arrive, and build after each load
       python -m ingest sample           write sample files to load
       python -m ingest status           say what the lake holds
       python -m ingest trace            tell the whole life of a record
@@ -84,6 +88,15 @@ lake_option = click.option(
 )  # fmt: skip
 
 
+def duration(text: str) -> float:
+    """Give the seconds of a time like `0.5s`, `10s`, `10` or `5m`. Raises click's BadParameter."""
+    seconds = timeparse(f"{text}s" if text.replace(".", "").isdigit() else text)
+    if seconds is None or not 0 < seconds <= LONGEST_SECONDS:
+        message = f"wanted a time of at most a day, such as 0.5s, 10s or 5m; found {text!r}"
+        raise click.BadParameter(message)
+    return float(seconds)
+
+
 def load_options(command: Callable[..., None]) -> Callable[..., None]:
     options = [
         raw_option,
@@ -94,6 +107,9 @@ def load_options(command: Callable[..., None]) -> Callable[..., None]:
                      show_default=True, help="A longer record is kept as the defect too_long."),
         click.option("--max-file-bytes", type=click.IntRange(min=1), default=Limits.max_file_bytes,
                      show_default=True, help="A file with more uncompressed bytes fails."),
+        click.option("--kafka", envvar="KAFKA_CONFIG", show_envvar=True, metavar="FILE",
+                     type=click.Path(path_type=Path),
+                     help="Also load the feeds' topics; properties of Kafka's client, such as bootstrap.servers."),
         click.option("--target", envvar="DBT_TARGET", show_envvar=True,
                      help="Target in profiles/profiles.yml: where Spark does its work; the profile's default if none."),
         click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
@@ -137,7 +153,36 @@ def build(*, force: bool, dbt_options: tuple[str, ...], **options: Any) -> None:
     if not force and is_built(settings, dbt_options):
         report.say("nothing is new: silver and gold are as the last build left them (--force builds anyway)")
         sys.exit(failed)
-    sys.exit(failed if run_dbt_build(settings, dbt_options, log_format=options["log_format"]) else FAILED)
+    is_done = run_dbt_build(settings, dbt_options, logging=["--log-format", options["log_format"]])
+    sys.exit(failed if is_done else FAILED)
+
+
+@commands.command()
+@load_options
+@click.option(
+    "--every",
+    type=duration,
+    default="10s",
+    show_default=True,
+    metavar="TIME",
+    help="Look for new files so often: 0.5s, 10s, 5m.",
+)
+@click.option("--build", is_flag=True, help="Build after each load, too.")
+@click.argument("dbt_options", nargs=-1, type=click.UNPROCESSED)
+def watch(*, every: float, build: bool, dbt_options: tuple[str, ...], **options: Any) -> None:  # fmt: skip
+    """Load as files arrive, until SIGTERM or SIGINT, in one process whose Java stays warm.
+
+    One line for each cycle that had something to do. After a cycle that failed it says why, and begins anew after a
+    pause that grows to five minutes. The lake's file watch.json has the time of the last good cycle.
+    """
+    from ingest.watch import Watch
+
+    settings, report = _settings(**options), Report(options["log_format"])
+    if build:
+        only_builder(settings.lake)
+    start = partial(_spark, settings, with_metastore=build)
+    is_good = Watch(settings, report, start, dbt_options if build else None).run(every=every)
+    sys.exit(0 if is_good else FAILED)
 
 
 @commands.command()
@@ -183,7 +228,7 @@ def status(*, lake: Path, raw: Path | None) -> None:
 @click.option("--driver-id", metavar="ID", help="With --event-timestamp: the event of this driver and time.")
 @click.option("--event-timestamp", metavar="TIME", help="In any spelling that silver takes.")
 @click.option("--source-file", metavar="FILE", help="With --line: the record there; as in _source_file.")
-@click.option("--line", type=click.IntRange(min=1), help="Line, or in an array document the number of the element.")
+@click.option("--line", type=click.IntRange(min=0), help="Line, element of an array document, or offset of a message.")
 @click.option("--company-id", metavar="ID", help="All records of this company.")
 @click.option("--event-id", metavar="ID", help="All records with this event_id.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array, for machines.")
@@ -296,10 +341,23 @@ def as_of(*, lake: Path, run_id: str) -> None:
 
 
 def _settings(
-    *, raw: Path, lake: Path, target: str | None, settle: float, max_record_bytes: int, max_file_bytes: int, **_: Any
+    *,
+    raw: Path,
+    lake: Path,
+    kafka: Path | None,
+    target: str | None,
+    settle: float,
+    max_record_bytes: int,
+    max_file_bytes: int,
+    **_: Any,
 ) -> Settings:
     limits = Limits(settle_seconds=settle, max_record_bytes=max_record_bytes, max_file_bytes=max_file_bytes)
-    return Settings(PROJECT, _resolved("raw", raw), Lake(_resolved("lake", lake)), limits, target)
+    config = {}
+    if kafka:
+        from ingest.topics import read_config  # needs Kafka's client, which not everybody has
+
+        config = read_config(_resolved("kafka", kafka))
+    return Settings(PROJECT, _resolved("raw", raw), Lake(_resolved("lake", lake)), limits, target, config)
 
 
 def _resolved(option: str, path: Path) -> Path:

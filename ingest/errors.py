@@ -19,6 +19,10 @@ class IngestError(Exception):
     """A user's mistake, or a state that needs a person: one clear sentence, shown without a traceback."""
 
 
+class BusyError(IngestError):
+    """Another process holds a lock of the lake."""
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Let a command's user see a mistake of theirs as one sentence, with exit code 2, and never as a traceback."""

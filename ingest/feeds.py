@@ -1,4 +1,4 @@
-"""Feeds: which raw files belong to which bronze table, as the dbt sources YAML declares them."""
+"""Feeds: which raw files and topics belong to which bronze table, as the dbt sources YAML declares them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OWN_COLUMNS = frozenset(
 
 @dataclass(frozen=True)
 class Feed:
-    """One bronze table and the raw files that it is made of.
+    """One bronze table and the raw files, and topics of Kafka, that it is made of.
 
     `paths` are patterns for names relative to the raw root (`*` stays within a folder, `**` crosses folders),
     `exclude` patterns for the last part of a name; both mind letter case. `keys` are the declared JSON keys.
@@ -47,6 +47,7 @@ class Feed:
     exclude: tuple[str, ...]
     repeated_content: Literal["skip", "load"]
     keys: tuple[str, ...]
+    topics: tuple[str, ...] = ()
 
     def claims(self, name: str) -> bool:
         """Tell whether the name lies where this feed's files are, whatever its ending."""
@@ -157,9 +158,9 @@ def _feed(name: str, settings: object, table: dict[str, Any]) -> Feed:
     if not isinstance(settings, dict):
         message = f"{place}: `feed` must be a mapping with `paths`, found {settings!r}"
         raise _WrongError(message)
-    unknown = sorted(str(key) for key in settings.keys() - {"paths", "exclude", "repeated_content"})
+    unknown = sorted(str(key) for key in settings.keys() - {"paths", "exclude", "repeated_content", "topics"})
     if unknown:
-        message = f"{place}: `feed` knows paths, exclude and repeated_content, found {', '.join(unknown)}"
+        message = f"{place}: `feed` knows paths, exclude, repeated_content and topics, found {', '.join(unknown)}"
         raise _WrongError(message)
     repeated_content = settings.get("repeated_content", "load")
     if repeated_content not in ("skip", "load"):
@@ -175,6 +176,7 @@ def _feed(name: str, settings: object, table: dict[str, Any]) -> Feed:
         exclude=_patterns(settings, "exclude", place),
         repeated_content=cast("Literal['skip', 'load']", repeated_content),
         keys=_declared_keys(table, place),
+        topics=_patterns(settings, "topics", place),
     )
 
 
@@ -215,6 +217,9 @@ def _declared_keys(table: dict[str, Any], place: str) -> tuple[str, ...]:
 
 def _refuse_overlaps(feeds: tuple[Feed, ...]) -> None:
     for one, other in combinations(feeds, 2):
+        for topic in set(one.topics) & set(other.topics):
+            message = f"tables {one.name!r} and {other.name!r} both have the topic {topic!r}; keep one of the two"
+            raise _WrongError(message)
         for path, other_path in product(one.paths, other.paths):
             set_apart = other.excludes(path) or one.excludes(other_path)
             if not set_apart and _overlap(_tokens(path), _tokens(other_path)):

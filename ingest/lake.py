@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ingest.errors import IngestError
+from ingest.errors import BusyError, IngestError
 from ingest.places import is_on_disk, names_in, remove, write_whole
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def clear_staging(lake: Lake) -> None:
 def only_writer(lake: Lake) -> Iterator[None]:
     """Hold the lake's lock on bronze: Delta on a local disk does not keep two processes apart.
 
-    Raises IngestError if another process holds it, or the lake cannot be written.
+    Raises BusyError if another process holds it, IngestError if the lake cannot be written.
     """
     with hold(lake, INGEST_LOCK, "is loading into this lake"):
         yield
@@ -181,7 +181,7 @@ def only_builder(lake: Lake, *, is_alone: bool = True) -> None:
 
 
 def hold(lake: Lake, name: str, doing: str, *, is_alone: bool = True) -> TextIO:
-    """Take a lock of the lake, which lasts until the file is closed or the process ends."""
+    """Take a lock of the lake, which lasts until the file is closed or the process ends. Raises BusyError."""
     try:
         _make(lake)
         lock = (lake.home / name).open("a+", encoding="ascii", errors="replace")
@@ -194,7 +194,7 @@ def hold(lake: Lake, name: str, doing: str, *, is_alone: bool = True) -> TextIO:
     except BlockingIOError:
         lock.seek(0)
         message = f"{lake.root}: process {lock.read().strip()} {doing}; try again when it is done."
-        raise IngestError(message) from None
+        raise BusyError(message) from None
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()

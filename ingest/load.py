@@ -14,9 +14,10 @@ from collections import defaultdict
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ingest.discovery import list_raw
 from ingest.errors import IngestError
@@ -24,10 +25,10 @@ from ingest.feeds import read_feeds
 from ingest.lake import INGEST_LOCK, Lake, clear_staging, column_types, has_table, only_writer, open_table
 from ingest.manifest import SOURCE_FILES, Manifest, complete_version, known_versions, read_manifest, write_manifest
 from ingest.places import is_on_disk, remove, send
-from ingest.staging import Limits, StagedLoad, changed_files, stage
+from ingest.staging import Limits, StagedLoad, changed_files, is_certain, stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
     from pyspark.sql import SparkSession
 
@@ -39,13 +40,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """Where one run reads and writes, its limits, and the profile's target where Spark works, if not the default."""
+    """Where one run reads and writes, its limits, and the profile's target where Spark works, if not the default.
+
+    `kafka` is how the feeds' topics are reached; without it, only files are read. `at_rest` is what this process
+    knows of files that need not be hashed again: the size and time of modification with which they were.
+    """
 
     project: Path
     raw: Path
     lake: Lake
     limits: Limits
     target: str | None = None
+    kafka: Mapping[str, Any] = field(default_factory=dict)
+    at_rest: dict[str, tuple[int, datetime]] = field(default_factory=dict)
 
     @property
     def feeds(self) -> tuple[Feed, ...]:
@@ -69,10 +76,13 @@ class Knowledge:
         self.loaded_at = max(self.loaded_at, version.loaded_at)
 
 
-def run_load(settings: Settings, report: Report, start_spark: Callable[[], SparkSession]) -> list[Manifest]:
+def run_load(
+    settings: Settings, report: Report, start_spark: Callable[[], SparkSession], *, keeps_empty: bool = True
+) -> list[Manifest]:
     """Load everything that is new; give the manifests of all loads that this run committed, oldest first.
 
-    A run with nothing new starts no Spark, writes no table and gives one manifest of zeros.
+    A run with nothing new starts no Spark, writes no table and gives one manifest of zeros, whose file is kept if
+    `keeps_empty`.
     """
     feeds = settings.feeds
     lake = settings.lake
@@ -88,31 +98,23 @@ def run_load(settings: Settings, report: Report, start_spark: Callable[[], Spark
         knowledge = learn(lake)
         check_load_ids(lake, feeds, knowledge.load_id)
         add_declared_keys(lake, feeds)
-        while True:
-            plan, has_more = _plan(settings, listing, knowledge, report, lake.spool)
+        for plan in _plans(settings, listing, knowledge, report, lake.spool):
             if plan.versions:
                 hand_over(lake, plan)
                 write_manifest(lake.plan, plan)
                 manifests.append(finish(lake, feeds, report, start_spark))
             elif not manifests or plan.unreadable:
-                write_manifest(lake.manifest(plan.loaded_at), plan)
+                if keeps_empty:
+                    write_manifest(lake.manifest(plan.loaded_at), plan)
                 manifests.append(plan)
-            if not has_more:
-                return manifests
+        return manifests
 
 
 def preview_load(settings: Settings, report: Report) -> list[Manifest]:
     """Say which file a run would find to be what; nothing is written but temporary files."""
-    feeds = settings.feeds
-    listing = list_raw(settings.raw, feeds)
-    knowledge = learn(settings.lake)
-    previews = []
-    has_more = True
-    while has_more:
-        with tempfile.TemporaryDirectory() as folder:
-            plan, has_more = _plan(settings, listing, knowledge, report, Path(folder))
-        previews.append(plan)
-    return previews
+    listing = list_raw(settings.raw, settings.feeds)
+    with tempfile.TemporaryDirectory() as folder:
+        return list(_plans(settings, listing, learn(settings.lake), report, Path(folder) / "staging"))
 
 
 def learn(lake: Lake) -> Knowledge:
@@ -208,16 +210,55 @@ def finish(lake: Lake, feeds: tuple[Feed, ...], report: Report, start_spark: Cal
     return manifest
 
 
-def _plan(
+def _plans(
     settings: Settings, listing: Listing, knowledge: Knowledge, report: Report, folder: Path
-) -> tuple[Manifest, bool]:
-    """Stage what is new, as much as one load takes, and tell whether there is more."""
-    lake = settings.lake
+) -> Iterator[Manifest]:
+    """Stage what is new, as much as one load takes at a time: the files, then the messages of topics.
+
+    At least one plan comes. What was staged for it is gone when the next one is asked for.
+    """
+    stages = [partial(_stage_files, settings, listing, report)]
+    if settings.kafka:
+        stages.append(partial(_stage_messages, settings))
+    for stage_some in stages:
+        has_more = True
+        while has_more:
+            shutil.rmtree(folder, ignore_errors=True)
+            load_id = knowledge.load_id + 1
+            loaded_at = max(datetime.now(UTC), knowledge.loaded_at + timedelta(microseconds=1))
+            staged = stage_some(knowledge, load_id=load_id, loaded_at=loaded_at, folder=folder)
+            has_more = staged.has_more
+            for version in staged.versions:
+                knowledge.add(version)
+            yield Manifest(
+                load_id=load_id if staged.versions else 0,
+                loaded_at=loaded_at,
+                versions=staged.versions,
+                bundles={
+                    feed: tuple(str(path.relative_to(folder)) for path in paths)
+                    for feed, paths in staged.bundles.items()
+                },
+                ignored=listing.ignored,
+                unreadable=staged.unreadable,
+            )
+
+
+def _stage_files(
+    settings: Settings,
+    listing: Listing,
+    report: Report,
+    knowledge: Knowledge,
+    *,
+    load_id: int,
+    loaded_at: datetime,
+    folder: Path,
+) -> StagedLoad:
     now = datetime.now(UTC)
-    load_id = knowledge.load_id + 1
-    loaded_at = max(now, knowledge.loaded_at + timedelta(microseconds=1))
-    files = changed_files(listing, knowledge.newest, now=now, limits=settings.limits)
-    shutil.rmtree(folder, ignore_errors=True)
+    files = [
+        file
+        for file in changed_files(listing, knowledge.newest, now=now, limits=settings.limits)
+        if settings.at_rest.get(file.name) != (file.size, file.modified_at)
+    ]
     with report.staging(files) as on_progress:
         staged: StagedLoad = stage(
             files,
@@ -227,20 +268,31 @@ def _plan(
             loaded_at=loaded_at,
             folder=folder,
             limits=settings.limits,
-            resume=lambda version: complete_version(lake, version.source_file, version.loaded_at),
+            resume=lambda version: complete_version(settings.lake, version.source_file, version.loaded_at),
             now=lambda: datetime.now(UTC),
             on_progress=on_progress,
         )
-    for version in staged.versions:
-        knowledge.add(version)
-    plan = Manifest(
-        load_id=load_id if staged.versions else 0,
+    if not staged.has_more:
+        new = {version.source_file for version in staged.versions}
+        settings.at_rest.update(
+            (file.name, (file.size, file.modified_at))
+            for file in files
+            if file.name not in new and is_certain(file, knowledge.newest.get(file.name), now)
+        )
+    return replace(staged, unreadable=(*listing.unreadable, *staged.unreadable))
+
+
+def _stage_messages(
+    settings: Settings, knowledge: Knowledge, *, load_id: int, loaded_at: datetime, folder: Path
+) -> StagedLoad:
+    from ingest.topics import stage_messages  # needs Kafka's client, which not everybody has
+
+    return stage_messages(
+        settings.kafka,
+        settings.feeds,
+        knowledge.newest,
+        load_id=load_id,
         loaded_at=loaded_at,
-        versions=staged.versions,
-        bundles={
-            feed: tuple(str(path.relative_to(folder)) for path in paths) for feed, paths in staged.bundles.items()
-        },
-        ignored=listing.ignored,
-        unreadable=(*listing.unreadable, *staged.unreadable),
+        folder=folder,
+        limits=settings.limits,
     )
-    return plan, staged.has_more

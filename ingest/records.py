@@ -1,4 +1,4 @@
-"""The text of one file as records in a bundle: numbered lines, or the elements of a document."""
+"""What is read of one file as records in a bundle: numbered lines, the elements of a document, or messages."""
 
 from __future__ import annotations
 
@@ -333,6 +333,47 @@ class DocumentReader:
                 block.clear()
         if block:
             self._bundle.write(block)
+
+
+class MessageReader:
+    """Counts and stages the messages of one partition as they come; has the counts of LineReader.
+
+    A message is a record, and its offset the number of its line; one without text is a blank line.
+    """
+
+    def __init__(self, bundle: Bundle, *, file_number: int, max_record_bytes: int) -> None:
+        self.bytes = self.records = self.cut_bytes = self.other_bytes = 0
+        self._records_hash = hashlib.sha256()
+        self._block = bytearray()
+        self._bundle = bundle
+        self._prefix = b"%d\t" % file_number
+        self._max_record_bytes = max_record_bytes
+
+    @property
+    def records_id(self) -> str:
+        """SHA-256 of the records staged, each with a line feed after it."""
+        return self._records_hash.hexdigest()
+
+    def read(self, offset: int, message: bytes) -> None:
+        length = len(message)
+        self.bytes += length
+        if not message.strip(_BLANK + b"\n"):
+            self.other_bytes += length
+            return
+        record = message if length <= self._max_record_bytes else message[:LONG_RECORD_BYTES]
+        self.records += 1
+        self.cut_bytes += length - len(record)
+        self._records_hash.update(record)
+        self._records_hash.update(b"\n")
+        self._block += b"%b%b\n" % (self._prefix, _staged(offset, record, length, self._max_record_bytes))
+        if len(self._block) >= _BLOCK_BYTES:
+            self.finish()
+
+    def finish(self) -> None:
+        """Write what is still in memory."""
+        if self._block:
+            self._bundle.write(self._block)
+            self._block.clear()
 
 
 def _staged(number: int, record: bytes, length: int, max_record_bytes: int) -> bytes:

@@ -56,6 +56,16 @@ class Report:
         self.log.log(level, printable(message), extra={"facts": facts})
 
     @contextmanager
+    def only_warnings(self) -> Iterator[None]:
+        """Say to people only what went wrong meanwhile."""
+        level = self.log.level
+        self.log.setLevel(level if self.is_json else logging.WARNING)
+        try:
+            yield
+        finally:
+            self.log.setLevel(level)
+
+    @contextmanager
     def staging(self, files: Sequence[RawFile]) -> Iterator[Callable[[RawFile, int], None]]:
         """Show the progress of reading these files; gives what is to be called with each file and its bytes read."""
         started = self._read_until = time.monotonic()

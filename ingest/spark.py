@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import tempfile
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import yaml
 from py4j.protocol import Py4JError
+from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from ingest.lake import Lake
 
-LOCK_SECONDS = 60
+LOCK_SECONDS, END_SECONDS = 60, 30
 METASTORE_BYTES = 4 << 20
 JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 
@@ -110,15 +113,35 @@ def lock_in_java(session: SparkSession, lock: Path) -> Any:
     return channel
 
 
+def end_java() -> None:
+    """End the Java that this process has started, if any, by force if it does not end by itself."""
+    gateway: Any = SparkContext._gateway  # noqa: SLF001 - there is no other way to Java
+    if gateway is None:
+        return
+    gateway._gateway_client.is_connected = False  # noqa: SLF001 - else it tells a dying Java what Python has let go
+    gateway.proc.stdin.close()
+    try:
+        gateway.proc.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        gateway.proc.kill()
+        gateway.proc.wait()
+
+
 def check_metastore(session: SparkSession, lake: Lake) -> None:
-    """See that the metastore can be opened, which Derby refuses in a thousand lines. Raises IngestError."""
+    """See that the metastore can be opened, which Derby refuses in a thousand lines. Raises IngestError.
+
+    What a metastore leaves that was deleted while it was in use is none, and goes.
+    """
+    folder = lake.home / "metastore"
+    if folder.exists() and not (folder / "service.properties").exists():
+        shutil.rmtree(folder)
     try:
         session.sql("show databases").collect()
     except (PySparkException, Py4JError) as error:
         with tempfile.TemporaryFile(dir=lake.home) as probe:
             probe.write(bytes(METASTORE_BYTES))  # a full disk speaks for itself
         message = (
-            f"{lake.home / 'metastore'}: the metastore is damaged, or open in another program; close that, or delete "
+            f"{folder}: the metastore is damaged, or open in another program; close that, or delete "
             "this folder, and run again: every table is found by its folder."
         )
         raise IngestError(message) from error

@@ -88,6 +88,11 @@ def changed_files(
     return tuple(file for file in listing.files if is_changed(file))
 
 
+def is_certain(file: RawFile, version: FileVersion | None, read_at: datetime) -> bool:
+    """Tell whether a file that was found unchanged at this time needs no other look while its size and time stay."""
+    return version is not None and version.reason is None and file.modified_at < read_at - _CLOCK_DOUBT
+
+
 def stage(  # noqa: PLR0913 - all of it is the caller's to know, and given by name
     files: Sequence[RawFile],
     known: Mapping[str, FileVersion],

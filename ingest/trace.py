@@ -14,6 +14,7 @@ from ingest.manifest import complete_version
 from ingest.raw_records import raw_records, record_bytes
 from ingest.report import printable
 from ingest.times import WHITE_SPACE, parse_time
+from ingest.versions import TOPICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -226,7 +227,9 @@ def _record(lake: Lake, raw: Path, record: Row) -> Row:
 
 
 def _raw_file(lake: Lake, raw: Path, record: Row) -> str:
-    """Tell whether the raw file still has the record on its line: `same`, `changed` or `gone`."""
+    """Tell whether the raw file still has the record on its line: `same`, `changed`, `gone`; of none, `message`."""
+    if record["_source_file"].startswith(TOPICS):
+        return "message"
     version = complete_version(lake, record["_source_file"], record["_loaded_at"])
     is_document = version is not None and version.layout == "document"
     try:
@@ -245,7 +248,12 @@ def _raw_file(lake: Lake, raw: Path, record: Row) -> str:
 def told(life: Row) -> Iterable[str]:
     """Yield the lines that tell a life to people."""
     record, silver = life["record"], life["silver"]
-    still = {"same": "the file still has it", "changed": "the file has changed since", "gone": "the file is gone"}
+    still = {
+        "same": "the file still has it",
+        "changed": "the file has changed since",
+        "gone": "the file is gone",
+        "message": "a message",
+    }
     yield f"{_told_place(record)}, loaded {record['loaded_at']:%Y-%m-%d %H:%M:%S} UTC; {still[record['raw_file']]}"
     yield f"  raw       {record['raw']}"
     unknown = life["bronze"]["unknown_keys"]

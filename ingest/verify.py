@@ -18,7 +18,7 @@ from ingest.manifest import MANIFEST_ONLY, SOURCE_FILES, Manifest, known_version
 from ingest.places import names_in
 from ingest.raw_records import raw_records, record_bytes
 from ingest.records import LONG_RECORD_BYTES
-from ingest.versions import FileVersion
+from ingest.versions import TOPICS, FileVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -317,6 +317,8 @@ def _check_raw_files(lake: Lake, listing: Listing, manifests: dict[int, Manifest
     chains: dict[str, list[FileVersion]] = {}
     for manifest in manifests.values():
         for version in manifest.versions:
+            if version.source_file.startswith(TOPICS):
+                continue
             chain = chains.setdefault(version.source_file, [])
             if version.status != "appended":
                 chain.clear()

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+TOPICS = "kafka://"  # how the name of a partition begins
+
+
 @dataclass(frozen=True)
 class FileVersion:
     """What is known of one file after a load: a row of `bronze.source_files`, then what only the manifest has.
@@ -24,6 +27,9 @@ class FileVersion:
     The rest of `bytes` are `cut_bytes`, of records that are too long, and `other_bytes` around the records: line
     ends, blank lines and a byte order mark, or a document's own punctuation; `cr_bytes` of them stood before a line
     feed.
+
+    A partition of a topic, whose name begins with TOPICS, is a file too: a line is an offset, and one without a
+    message is blank.
     """
 
     feed: str

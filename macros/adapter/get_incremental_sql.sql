@@ -1,15 +1,8 @@
-{# Where dbt-spark would append or merge new rows, a replay brings the table in line with all rows of the model. #}
+{#
+    What dbt-spark's incremental materialization is left with: a replay. It brings the table in line with all rows of the
+    model: in one commit it writes those that are new or differ in any column, and deletes those that are no more.
+#}
 {% macro dbt_spark_get_incremental_sql(strategy, source, target, existing, unique_key, incremental_predicates) -%}
-    {%- if var('replay') -%}
-        {{ get_replay_sql(source, target, unique_key) }}
-    {%- else -%}
-        {{ dbt.dbt_spark_get_incremental_sql(strategy, source, target, existing, unique_key, incremental_predicates) }}
-    {%- endif -%}
-{%- endmacro %}
-
-
-{# Writes, in one commit, the rows that are new or differ in any column, and deletes those that are no more. #}
-{% macro get_replay_sql(source, target, unique_key) -%}
     {%- set columns = adapter.get_columns_in_relation(target) | map(attribute='name') | list -%}
     merge into {{ target }} as target
     using (

@@ -8,10 +8,8 @@
         {%- endfor -%}
         {%- if steps -%}
             {%- do run_query(
-                'merge into ' ~ source('audit', 'pipeline_steps') ~ ' as target using (select * from values '
-                ~ steps | join(', ') ~ ' as steps (run_id, step, status, rows_written, seconds, table_version, complete_up_to_load_id)) as source'
-                ~ ' on target.run_id = source.run_id and target.step = source.step'
-                ~ ' when matched then update set * when not matched then insert *'
+                'insert into ' ~ source('audit', 'pipeline_steps')
+                ~ ' (run_id, step, status, rows_written, seconds, table_version, complete_up_to_load_id) values ' ~ steps | join(', ')
             ) -%}
         {%- endif -%}
         {%- set failed = results | selectattr('status', 'in', ['error', 'fail', 'skipped', 'runtime error']) | map(attribute='node.unique_id') | list -%}
@@ -33,7 +31,7 @@
 {% macro step_values(result, state) -%}
     {%- set node = result.node -%}
     {%- set is_table = result.status == 'success' and node.config.materialized != 'view' -%}
-    {%- set commit = newest_commit(node) if is_table else none -%}
+    {%- set commit = (state.commits.get(node.unique_id) or newest_commit(node)) if is_table else none -%}
     {%- set complete_up_to = newest_readable_load(node, state) if result.status == 'pass' else state.complete_up_to.get(node.unique_id) if is_table else none -%}
     {{ return('(' ~ [
         "'" ~ invocation_id ~ "'",

@@ -46,21 +46,28 @@
     ).rows -%}
         {%- do judged.update({row['feed']: row['load_id']}) -%}
     {%- endfor -%}
+    {%- set after = {} -%}
+    {%- for feed in ['driver_events', 'companies'] -%}
+        {%- do after.update({feed: [judged.get(feed, 0), up_to] | min}) -%}
+    {%- endfor -%}
+    {%- set found = {} -%}
+    {%- if up_to > after.values() | min and adapter.get_relation(none, 'audit', 'source_file_audit') is not none -%}
+        {%- for row in run_query(
+            'select feed, sum(records) as records, sum(rejected) as rejected from audit.source_file_audit'
+            ~ " where _load_id > if(feed = 'companies', " ~ after.companies ~ ', ' ~ after.driver_events ~ ') and _load_id <= ' ~ up_to
+            ~ ' and _load_id > ' ~ after.values() | min ~ ' group by feed'
+        ).rows -%}
+            {%- do found.update({row['feed']: row}) -%}
+        {%- endfor -%}
+    {%- endif -%}
     {%- set verdicts = [] -%}
     {%- set rows = [] -%}
-    {%- for feed in ['driver_events', 'companies'] -%}
-        {%- set after = [judged.get(feed, 0), up_to] | min -%}
+    {%- for feed in after -%}
         {%- set most = threshold('maximum_rejected_' ~ feed) -%}
-        {%- set counts = {'records': 0, 'rejected': 0} -%}
-        {%- if up_to > after and adapter.get_relation(none, 'audit', 'source_file_audit') is not none -%}
-            {%- set counts = run_query(
-                'select coalesce(sum(records), 0) as records, coalesce(sum(rejected), 0) as rejected from audit.source_file_audit'
-                ~ " where feed = '" ~ feed ~ "' and _load_id > " ~ after ~ ' and _load_id <= ' ~ up_to
-            ).rows[0] -%}
-        {%- endif -%}
+        {%- set counts = found.get(feed, {'records': 0, 'rejected': 0}) -%}
         {%- set share = counts['rejected'] / counts['records'] if counts['records'] else 0 -%}
         {%- set status = 'breached' if share > most else 'ok' -%}
-        {%- do rows.append("('" ~ [invocation_id, feed] | join("', '") ~ "', " ~ [after, up_to, counts['records'], counts['rejected'], share ~ 'd', most ~ 'd'] | join(', ') ~ ", '" ~ status ~ "')") -%}
+        {%- do rows.append("('" ~ [invocation_id, feed] | join("', '") ~ "', " ~ [after[feed], up_to, counts['records'], counts['rejected'], share ~ 'd', most ~ 'd'] | join(', ') ~ ", '" ~ status ~ "')") -%}
         {%- do verdicts.append({'status': status, 'sentence':
             percent(share) ~ ' of ' ~ '{:,}'.format(counts['records']) ~ ' new records of ' ~ feed ~ ' are rejected, at most '
             ~ percent(most) ~ ' may be' ~ (': audit.source_file_audit says in which files, and why.' if status == 'breached' else '.')

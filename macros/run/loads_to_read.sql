@@ -32,38 +32,34 @@
 
 
 {#
-    The run's pin (the newest complete load for commands that are no build), and the number of every model and test.
-    A build asks once and keeps it in dbt's graph, which all its nodes share: nobody else changes them, for one dbt at
-    a time is let into a lake.
+    The run's pin (the newest complete load for commands that are no build), the number of every model and test, and
+    what this run has committed to which model's table. dbt's graph, which all nodes of a run share, keeps it: nobody
+    else changes them, for one build at a time is let into a lake.
 #}
 {% macro run_state() -%}
     {%- set key = 'run_state of ' ~ invocation_id -%}
     {%- if key not in graph -%}
-        {%- set state = queried_run_state() -%}
-        {%- if not is_build() -%}
-            {{ return(state) }}
-        {%- endif -%}
-        {%- do graph.update({key: state}) -%}
+        {%- do graph.update({key: queried_run_state()}) -%}
     {%- endif -%}
     {{ return(graph[key]) }}
 {%- endmacro %}
 
 
+{# What a test has passed before the last replay or full refresh, it has passed on other rows. #}
 {% macro queried_run_state() -%}
-    {%- if load_relation(source('audit', 'pipeline_steps')) is none -%}
-        {{ return({'pin': newest_load_id(), 'complete_up_to': {}}) }}
-    {%- endif -%}
-    {%- set runs = source('audit', 'pipeline_runs') -%}
-    {%- set rows = run_query(
-        "select null as step, max(up_to_load_id) as load_id from " ~ runs ~ " where run_id = '" ~ invocation_id ~ "' union all "
-        ~ "select step, max(complete_up_to_load_id) from " ~ source('audit', 'pipeline_steps')
-        ~ " where step not like 'test.%' or run_id in (select run_id from " ~ runs ~ " where started_at >= coalesce("
-        ~ "(select max(started_at) from " ~ runs ~ " where command in ('replay', 'full-refresh')), timestamp '1970-01-01')) group by step"
-    ).rows -%}
-    {%- set pin = rows | selectattr('step', 'none') | map(attribute='load_id') | first -%}
     {%- set numbers = {} -%}
-    {%- for row in rows if row['load_id'] is not none and row['step'] is not none -%}
-        {%- do numbers.update({row['step']: row['load_id'] | int}) -%}
-    {%- endfor -%}
-    {{ return({'pin': newest_load_id() if pin is none else pin | int, 'complete_up_to': numbers}) }}
+    {%- if load_relation(source('audit', 'pipeline_steps')) is not none -%}
+        {%- set runs = source('audit', 'pipeline_runs') -%}
+        {%- set run = runs_to_heed() | selectattr('command', 'in', ['replay', 'full-refresh']) | list | last -%}
+        {%- for row in run_query(
+            'select step, max(complete_up_to_load_id) as load_id from ' ~ source('audit', 'pipeline_steps')
+            ~ ' where complete_up_to_load_id is not null'
+            ~ (" and (step not like 'test.%' or run_id in (select run_id from " ~ runs ~ ' where started_at >= (select started_at from '
+               ~ runs ~ " where run_id = '" ~ run['run_id'] ~ "')))" if run else '')
+            ~ ' group by step'
+        ).rows -%}
+            {%- do numbers.update({row['step']: row['load_id'] | int}) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return({'pin': newest_load_id(), 'complete_up_to': numbers, 'commits': {}}) }}
 {%- endmacro %}

@@ -1,4 +1,4 @@
-{{ config(unique_key=['_load_id', '_source_file']) }}
+{{ config(incremental_strategy='append', unique_key=['_load_id', '_source_file']) }}
 {%- set loads = loads_to_read() %}
 {%- set window = '_load_id > ' ~ loads.after ~ ' and _load_id <= ' ~ loads.up_to %}
 {%- set outcomes = {
@@ -135,7 +135,7 @@ counted as (
 
 ),
 
-final as (
+judged as (
 
     select
         feed,
@@ -165,6 +165,26 @@ final as (
         _load_id
     from counted
 
+),
+
+{% if is_incremental() -%}
+final as (
+
+    select judged.* from judged
+    left anti join {{ this }} as judged_before
+        on
+            judged._load_id = judged_before._load_id
+            and judged._source_file = judged_before._source_file
+            and judged_before._load_id > {{ loads.after }}
+
 )
 
+{% else -%}
+final as (
+
+    select * from judged
+
+)
+
+{% endif -%}
 select * from final

@@ -1,4 +1,4 @@
-{{ config(unique_key=['feed', 'unknown_key', '_load_id']) }}
+{{ config(incremental_strategy='append', unique_key=['feed', 'unknown_key', '_load_id']) }}
 {%- set loads = loads_to_read() %}
 {%- set feeds = ['driver_events', 'companies'] %}
 
@@ -24,7 +24,7 @@ found as (
 
 ),
 
-final as (
+counted as (
 
     select
         feed,
@@ -36,6 +36,27 @@ final as (
     from found
     group by feed, unknown_key, _load_id
 
+),
+
+{% if is_incremental() -%}
+final as (
+
+    select counted.* from counted
+    left anti join {{ this }} as counted_before
+        on
+            counted.feed = counted_before.feed
+            and counted.unknown_key = counted_before.unknown_key
+            and counted._load_id = counted_before._load_id
+            and counted_before._load_id > {{ loads.after }}
+
 )
 
+{% else -%}
+final as (
+
+    select * from counted
+
+)
+
+{% endif -%}
 select * from final

@@ -1,7 +1,7 @@
 {{ config(unique_key=['event_date', 'company_id']) }}
 {%- set loads = loads_to_read() %}
 {%- set touched = touched_dates('target.event_date', loads, ref('enriched_driver_events')) %}
-{%- do limit_merge('true' if companies_changed(loads, ref('companies')) else touched) %}
+{%- do plan_write(can_match='true' if companies_changed(loads, ref('companies')) else touched) %}
 
 with
 

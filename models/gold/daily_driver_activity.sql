@@ -1,6 +1,6 @@
 {{ config(unique_key=['event_date', 'driver_id']) }}
 {%- set loads = loads_to_read() %}
-{%- do limit_merge(touched_dates('target.event_date', loads, ref('enriched_driver_events'))) %}
+{%- do plan_write(can_match=touched_dates('target.event_date', loads, ref('enriched_driver_events'))) %}
 
 with
 

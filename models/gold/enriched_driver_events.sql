@@ -3,8 +3,8 @@
     tblproperties={'delta.enableDeletionVectors': var('deletion_vectors') | lower}
 ) }}
 {%- set loads = loads_to_read() %}
-{%- set touched = touched_dates('target.event_date', loads, ref('driver_events')) %}
-{%- do limit_merge('true' if companies_changed(loads, ref('companies')) else touched) %}
+{%- set appends = not companies_changed(loads, ref('companies')) %}
+{%- do plan_write(appends=appends) %}
 
 with
 
@@ -21,7 +21,20 @@ companies as (
 
 ),
 
-{% if is_incremental() -%}
+{% if is_incremental() and appends -%}
+events_to_enrich as (
+
+    select events.* from events
+    left anti join {{ this }} as enriched_before
+        on
+            events.driver_id = enriched_before.driver_id
+            and events.event_timestamp = enriched_before.event_timestamp
+            and enriched_before._load_id > {{ loads.after }}
+    where events._load_id > {{ loads.after }}
+
+),
+
+{% elif is_incremental() -%}
 changed_companies as (
 
     select company_id from companies

@@ -1,5 +1,6 @@
 {{ config(unique_key=['company_id']) }}
 {%- set loads = loads_to_read() %}
+{%- do plan_write(is_needed=has_new_records(loads, 'companies')) %}
 
 with
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,14 +20,15 @@ from deploy.cluster import Cluster, can_reach, postgres, postgres_user
 from deploy.demo import tasks_by_executor
 from deploy.services import Supervisor
 from ingest.lake import Lake
+from ingest.provision import SPARK_HOME
 from tests.integration.lakes import read_table
 from tests.integration.test_faults import BUILD, TORTURE, Deployment, ends_with
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
 
 DBT = ("-m", "dbt.cli.main", *BUILD)
+COUNT = "select count(*) from enriched_driver_events"
 PATIENCE_SECONDS = 300
 for_a_long_run = pytest.mark.skipif(not TORTURE, reason="takes minutes: make torture")
 
@@ -110,11 +113,35 @@ def test_two_days_are_as_the_reference_and_both_workers_work(deployment: Cluster
     assert len(tasks_by_executor(deployment.folder / "events")) == deployment.cluster.workers
 
 
+def test_a_load_of_events_alone_leaves_the_companies_as_they_are(deployment: ClusterDeployment) -> None:
+    companies = deployment.raw / "companies.jsonl"
+    text_before = companies.read_bytes()
+    deployment.next_day()
+    text_after = companies.read_bytes()
+    companies.write_bytes(text_before)
+    before = {table: deployment.commits(table) for table in ("silver.company_history", "silver.driver_events")}
+    assert deployment.build() == 0
+    assert deployment.commits("silver.company_history") == before["silver.company_history"]
+    assert deployment.commits("silver.driver_events") == before["silver.driver_events"] + 1
+    deployment.check()
+    companies.write_bytes(text_after)
+
+
 def test_gold_is_read_over_the_thrift_server(deployment: ClusterDeployment) -> None:
     engine = create_engine("hive://127.0.0.1:10000/gold")
     with engine.connect() as connection:
-        (count,) = connection.execute(text("select count(*) from enriched_driver_events")).one()
+        (count,) = connection.execute(text(COUNT)).one()
     assert count == len(read_table(deployment.lake, "gold.enriched_driver_events")) > 0
+    beeline = Path(sys.executable).with_name("beeline")
+    question = ("-u", "jdbc:hive2://127.0.0.1:10000/gold", "--silent=true", "--outputformat=csv2", "-e", COUNT)
+    answer = subprocess.run(
+        [beeline, *question],
+        env=os.environ | {"SPARK_HOME": str(SPARK_HOME)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.split()[-1] == str(count)
 
 
 @for_a_long_run

@@ -128,6 +128,25 @@ def test_a_full_refresh_of_a_part_is_refused(empty_lake: Worker) -> None:
     assert table_versions(empty_lake.lake) == before
 
 
+def test_a_build_of_empty_inputs_is_refused(empty_lake: Worker) -> None:
+    before = table_versions(empty_lake.lake)
+    assert empty_lake.dbt("run", "--empty") == 1
+    assert table_versions(empty_lake.lake) == before
+
+
+def test_a_table_without_the_columns_that_its_model_declares_is_not_written(empty_lake: Worker) -> None:
+    declared = empty_lake.project / "models" / "gold" / "daily_driver_activity.yml"
+    text = declared.read_text(encoding="utf-8")
+    before = table_versions(empty_lake.lake)["gold/daily_driver_activity"]
+    declared.write_text(text.replace("events, data_type: bigint", "events, data_type: int", 1), encoding="utf-8")
+    assert empty_lake.dbt("run", "--select", "daily_driver_activity") == 1
+    results = (empty_lake.lake.parent / "target" / "run_results.json").read_text(encoding="utf-8")
+    assert "gold.daily_driver_activity has the columns" in results
+    assert table_versions(empty_lake.lake)["gold/daily_driver_activity"] == before
+    declared.write_text(text, encoding="utf-8")
+    assert empty_lake.dbt("run", "--select", "daily_driver_activity") == 0
+
+
 def test_a_lake_that_was_copied_is_not_mistaken_for_the_one_it_came_from(empty_lake: Worker, tmp_path: Path) -> None:
     empty_lake.kill()
     shutil.copytree(empty_lake.lake, tmp_path / "lake")

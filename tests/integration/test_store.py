@@ -9,7 +9,7 @@ import pytest
 
 from deploy.store import at, send_folder
 from tests.integration.lakes import read_table
-from tests.integration.test_faults import Deployment
+from tests.integration.test_faults import Deployment, some
 from tests.stores import running_store
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def deployment(tmp_path: Path) -> Iterator[StoreDeployment]:
 
 
 def test_a_lake_in_a_store_is_as_one_on_a_disk(deployment: StoreDeployment) -> None:
-    for step in STEPS:
+    for step in some(STEPS, [1, 2, 4]):
         deployment.die_at(step, "ingest", "--settle", "0")
         deployment.move_to_another_machine()
     assert deployment.build() == 0

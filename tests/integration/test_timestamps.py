@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from hypothesis import HealthCheck, example, given, settings
@@ -58,3 +58,8 @@ def test_questions_read_times_as_silver_does_from_the_year_1_to_9999(text: str) 
         wanted = None
     found = times.parse_time(text)
     assert (None if found is None else (found - EPOCH) // MICROSECOND) == wanted
+
+
+def test_java_reckons_in_utc_whatever_the_zone_of_the_machine(spark: SparkSession) -> None:
+    jvm: Any = spark._jvm
+    assert jvm.java.util.TimeZone.getDefault().getID() == "UTC"

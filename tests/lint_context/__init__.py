@@ -15,5 +15,9 @@ def companies_changed(_loads: dict[str, int], _relation: str) -> bool:
     return False
 
 
-def limit_merge(_condition: str) -> None:
+def has_new_records(_loads: dict[str, int], _feed: str) -> bool:
+    return True
+
+
+def plan_write(**_known: object) -> None:
     pass

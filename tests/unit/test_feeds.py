@@ -49,6 +49,7 @@ def test_the_projects_own_sources_declare_both_feeds() -> None:
             "truck_id",
             "payload",
         ),
+        topics=("driver-events",),
     )
     assert (companies.name, companies.paths, companies.repeated_content) == ("companies", ("companies*",), "load")
 
@@ -69,9 +70,13 @@ def test_a_table_without_a_feed_is_none(tmp_path: Path) -> None:
         (sources("\n      - description: x"), "a table of source 'bronze' has no name"),
         (sources("\n      - name: source_files"), "no table has `config: {meta: {feed:"),
         (sources(table(), table("Trips")), "table 'Trips' is declared twice"),
+        (
+            sources(table(feed="{paths: [x], topics: [t]}"), table("others", feed="{paths: [y], topics: [t]}")),
+            "tables 'trips' and 'others' both have the topic 't'",
+        ),
         (sources(table("a-b")), "table 'a-b': a feed's name must be lower-case letters"),
         (sources(table(feed="[x]")), "table 'trips': `feed` must be a mapping with `paths`, found ['x']"),
-        (sources(table(feed="{path: [x]}")), "`feed` knows paths, exclude and repeated_content, found path"),
+        (sources(table(feed="{path: [x]}")), "`feed` knows paths, exclude, repeated_content and topics, found path"),
         (sources(table(feed="{paths: []}")), "paths must be one or more patterns"),
         (sources(table(feed="{paths: x}")), "paths must be a list of texts, found 'x'"),
         (sources(table(feed="{paths: [/x]}")), "relative to the raw root, found ['/x']"),

@@ -1,0 +1,85 @@
+"""`python -m benchmarks.watch`: how long after its arrival a file's rows are in gold, while a process watches.
+
+A day's events come in `CYCLES` files of 1,000, each `PACE` seconds after the one before and once that one is in gold,
+after a pause of a random length below a second, so that files come at any moment of a cycle. Memory is that of the
+watching process and its Java.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median, quantiles
+
+from deltalake import DeltaTable, QueryBuilder
+
+from benchmarks.contestants import PROJECT, UNTESTED, WORK
+from benchmarks.data import write_companies, write_day
+
+EVENTS = 1_000
+
+
+def main(cycles: int, pace: float) -> None:
+    folder = WORK / "watch"
+    shutil.rmtree(folder, ignore_errors=True)
+    raw, lake, store = folder / "raw", folder / "lake", folder / "store"
+    (raw / "events").mkdir(parents=True)
+    write_companies(raw, 0)
+    write_day(store, 0, cycles * EVENTS, files=cycles)
+    choose = random.Random(1)
+    seconds: list[float] = []
+    arrived = time.monotonic() - pace
+    command = [sys.executable, "-m", "ingest", "watch", "--build", "--every", "0.5s", "--settle", "0", "--", *UNTESTED]
+    places = {"RAW_ROOT": str(raw), "LAKE_ROOT": str(lake), "DBT_TARGET_PATH": str(folder / "target")}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=PROJECT, env=os.environ | places, stdout=log, stderr=log)
+        for number, file in enumerate(sorted((store / "events").rglob("*.jsonl"))):
+            time.sleep(max(0, arrived + pace - time.monotonic()) + choose.random())
+            arrived = time.monotonic()
+            os.link(file, raw / "events" / file.name)
+            wait_until_in_gold(lake, number + 1, process)
+            seconds.append(time.monotonic() - arrived)
+            if number in {9, cycles // 2, cycles - 1}:
+                print(
+                    f"after {number + 1} files: {resident(process.pid) / 2**20:,.0f} MiB, {seconds[-1]:.1f} s",
+                    flush=True,
+                )
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+    warm = seconds[1:]
+    most = quantiles(warm, n=20)[-1]
+    print(f"{cycles} files: median {median(warm):.1f} s, 95 % below {most:.1f} s, first {seconds[0]:.1f} s")
+    print(json.dumps([round(one, 2) for one in seconds]))
+
+
+def wait_until_in_gold(lake: Path, load_id: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait for events of this load: each file is a load of its own, the first with the companies."""
+    table = lake / "gold" / "enriched_driver_events"
+    commits = 0
+    while True:
+        if process.poll() is not None:
+            sys.exit(f"the watching process has ended, see {lake.parent / 'log'}")
+        if (found := len(list(table.glob("_delta_log/*.json")))) > commits:
+            commits = found
+            query = QueryBuilder().register("t", DeltaTable(str(table))).execute("select max(_load_id) from t")
+            if any((batch[0].to_pylist()[0] or 0) >= load_id for batch in query):
+                return
+        time.sleep(0.05)
+
+
+def resident(process: int) -> int:
+    """Give the bytes of memory of a process and all that it has started."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8").split()
+    pages = int(Path(f"/proc/{process}/statm").read_text(encoding="utf-8").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") + sum(resident(int(child)) for child in children)
+
+
+if __name__ == "__main__":
+    main(int(os.environ.get("CYCLES", "500")), float(os.environ.get("PACE", "0")))

@@ -1,0 +1,282 @@
+"""Topics of Kafka as raw input: each partition is a file, each of its messages a line, whose number is its offset.
+
+The lake alone remembers how far a partition was read: with the messages themselves, in one load. The brokers are
+told nothing, so there is nothing that could disagree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ingest.bundles import Bundle
+from ingest.errors import IngestError
+from ingest.records import MessageReader
+from ingest.staging import StagedLoad
+from ingest.versions import TOPICS, FileVersion
+
+try:
+    from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
+    from confluent_kafka.admin import AdminClient
+except ImportError as error:
+    message = "Kafka's client is not in this environment: run 'make cluster', which adds it."
+    raise IngestError(message) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from ingest.feeds import Feed
+    from ingest.staging import Limits
+
+ANSWER_SECONDS = 30
+_BATCH_MESSAGES, _BATCH_SECONDS = 10_000, 0.1
+DEFAULTS: dict[str, Any] = {"log_level": 0, "group.id": "medallion"}
+# A transaction's messages count when it is committed; a partition says at once where it ends for now.
+READING = {
+    "auto.offset.reset": "error",
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "enable.partition.eof": True,
+    "isolation.level": "read_committed",
+    "fetch.wait.max.ms": 10,
+}
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition of a topic; `topic_id` tells it from those of a topic that had the same name before."""
+
+    feed: Feed
+    topic: str
+    topic_id: str
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"{TOPICS}{self.topic}/{self.number}"
+
+    @property
+    def source_file_id(self) -> str:
+        """SHA-256 of the topic's id and the number of the partition: its messages have no end to be hashed."""
+        return hashlib.sha256(f"{self.topic_id}/{self.number}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Span:
+    """What a partition has: messages from offset `lowest` on, before `end`; of which those from `start` are new."""
+
+    partition: Partition
+    old: FileVersion | None
+    lowest: int
+    end: int
+
+    @property
+    def goes_on(self) -> bool:
+        return self.old is not None and self.old.source_file_id == self.partition.source_file_id
+
+    @property
+    def start(self) -> int:
+        return self.old.first_line + self.old.lines if self.old and self.goes_on else self.lowest
+
+
+@dataclass(frozen=True)
+class _Load:
+    """What all partitions of one load have in common, and what has been staged of them."""
+
+    load_id: int
+    loaded_at: datetime
+    limits: Limits
+    bundles: dict[str, Bundle]
+    versions: list[FileVersion]
+
+    @property
+    def room(self) -> int:
+        """The bytes that the load still takes."""
+        return self.limits.max_load_bytes - sum(version.bytes for version in self.versions)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the properties of Kafka's clients: a line each, `key=value`. Raises IngestError."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path}: the properties of Kafka's client were wanted in this file, but it cannot be read: {error}."
+        raise IngestError(message) from error
+    properties = [line.partition("=") for line in lines if line and not line.startswith("#")]
+    config = {key.strip(): value.strip() for key, _, value in properties}
+    if not config.get("bootstrap.servers"):
+        message = f"{path}: wanted a line bootstrap.servers=HOST:PORT, found none; add it."
+        raise IngestError(message)
+    return config
+
+
+def stage_messages(
+    config: Mapping[str, Any],
+    feeds: Sequence[Feed],
+    known: Mapping[str, FileVersion],
+    *,
+    load_id: int,
+    loaded_at: datetime,
+    folder: Path,
+    limits: Limits,
+) -> StagedLoad:
+    """Read the new messages of the feeds' topics into bundles under `folder/<feed>/`, as many as one load takes.
+
+    `known` is the latest version by name. What cannot be read keeps nothing else from being read.
+    """
+    load = _Load(load_id, loaded_at, limits, {feed.name: Bundle(folder / feed.name) for feed in feeds}, [])
+    unreadable: list[tuple[str, str]] = []
+    has_more = False
+    try:
+        with closing(Consumer({**DEFAULTS, **config, **READING})) as consumer:
+            partitions, absent = _partitions(config, feeds)
+            unreadable += absent
+            for partition in partitions:
+                try:
+                    has_more |= _stage_partition(consumer, partition, known.get(partition.name), load)
+                except KafkaException as error:
+                    unreadable.append((partition.name, f"this partition cannot be read: {_sentence(error)}"))
+    except KafkaException as error:
+        unreadable.append((f"{TOPICS}{config['bootstrap.servers']}", f"no topic can be read: {_sentence(error)}"))
+    parts = {feed: paths for feed, bundle in load.bundles.items() if (paths := bundle.finish())}
+    return StagedLoad(tuple(load.versions), parts, () if has_more else tuple(unreadable), has_more)
+
+
+def _stage_partition(consumer: Consumer, partition: Partition, old: FileVersion | None, load: _Load) -> bool:
+    """Stage what is new in a partition, if there is room for it; tell whether there is more."""
+    place = TopicPartition(partition.topic, partition.number)
+    lowest: int
+    end: int
+    lowest, end = consumer.get_watermark_offsets(place, timeout=ANSWER_SECONDS)
+    span = Span(partition, old if old and old.feed == partition.feed.name else None, lowest, end)
+    if span.start == end or load.room <= 0:
+        return span.start != end
+    bundle = load.bundles[partition.feed.name]
+    mark = bundle.mark()
+    reader = MessageReader(bundle, file_number=len(load.versions), max_record_bytes=load.limits.max_record_bytes)
+    if not lowest <= span.start <= end:
+        load.versions.append(_gap(span, reader, load))
+        return True
+    try:
+        after, at = _read(consumer, span, reader, max_bytes=load.room)
+    except KafkaException:
+        bundle.cut_back(mark)
+        raise
+    if after > span.start:
+        load.versions.append(_version(span, reader, after, at or load.loaded_at, load))
+    return span.start < after < end
+
+
+def _sentence(error: KafkaException) -> str:
+    return str(error.args[0].str()).removesuffix(".")
+
+
+def _partitions(
+    config: Mapping[str, Any], feeds: Sequence[Feed]
+) -> tuple[list[Partition], tuple[tuple[str, str], ...]]:
+    """Give the partitions of the feeds' topics, and the topics that are not there, with a sentence each."""
+    feed_of = {topic: feed for feed in feeds for topic in feed.topics}
+    partitions: list[Partition] = []
+    absent: list[tuple[str, str]] = []
+    admin = AdminClient({**DEFAULTS, **config})  # answers come as long as it lives
+    asked = admin.describe_topics(TopicCollection(list(feed_of)), request_timeout=ANSWER_SECONDS)
+    for topic, answer in sorted(asked.items()):
+        try:
+            found = answer.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+            wanted = f"make it, or take it from {feed_of[topic].name} in models/bronze/_sources.yml"
+            absent.append((f"{TOPICS}{topic}", f"the brokers have no such topic: {wanted}"))
+            continue
+        numbers = sorted(partition.id for partition in found.partitions)
+        partitions += [Partition(feed_of[topic], topic, str(found.topic_id), number) for number in numbers]
+    return partitions, tuple(absent)
+
+
+def _read(consumer: Consumer, span: Span, reader: MessageReader, *, max_bytes: int) -> tuple[int, datetime | None]:
+    """Read up to the end of the span, or as many bytes; give the offset after that, and the time of the last message.
+
+    Not every offset has a message: some are of those that were compacted away, or say how a transaction ended.
+    """
+    after, at = span.start, 0
+    consumer.assign([TopicPartition(span.partition.topic, span.partition.number, span.start)])
+    for message in _messages(consumer):
+        offset = message.offset() or 0
+        if message.error() is not None:
+            after = max(after, offset)
+            break
+        reader.read(offset, message.value() or b"")
+        after, at = offset + 1, message.timestamp()[1]
+        if after >= span.end or reader.bytes >= max_bytes:
+            break
+    reader.finish()
+    return after, _time(at)
+
+
+def _time(milliseconds: int) -> datetime | None:
+    """Give the time that a producer wrote, if it is one."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds > 0 else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _messages(consumer: Consumer) -> Iterator[Message]:
+    """Yield messages as they come, and one with an error whenever the partition has no more for now."""
+    give_up_at = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < give_up_at:
+        for message in consumer.consume(_BATCH_MESSAGES, _BATCH_SECONDS):
+            error = message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+                raise KafkaException(error)
+            yield message
+            give_up_at = time.monotonic() + ANSWER_SECONDS
+    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no message came in {ANSWER_SECONDS} s"))  # noqa: SLF001
+
+
+def _version(span: Span, reader: MessageReader, after: int, modified_at: datetime, load: _Load) -> FileVersion:
+    old = span.old
+    return FileVersion(
+        feed=span.partition.feed.name,
+        source_file=span.partition.name,
+        source_file_id=span.partition.source_file_id,
+        load_id=load.load_id,
+        loaded_at=load.loaded_at,
+        status="loaded" if old is None or old.status == "failed" else "appended" if span.goes_on else "replaced",
+        reason=None,
+        bytes=reader.bytes,
+        lines=after - span.start,
+        blank_lines=after - span.start - reader.records,
+        records=reader.records,
+        first_line=span.start,
+        file_bytes=reader.bytes,
+        content_id=None,
+        previous_file_id=old.source_file_id if old else None,
+        modified_at=modified_at,
+        layout="lines",
+        records_id=reader.records_id,
+        cut_bytes=reader.cut_bytes,
+        other_bytes=reader.other_bytes,
+    )
+
+
+def _gap(span: Span, reader: MessageReader, load: _Load) -> FileVersion:
+    """Say that messages are gone, of those that were not read or that were; reading goes on with the first there is."""
+    if span.start < span.lowest:
+        reason = (
+            f"the messages {span.start} to {span.lowest - 1} were deleted before they were read: let the topic keep its"
+            " messages for longer (retention.ms), or load more often"
+        )
+    else:
+        reason = (
+            f"the partition ends before message {span.end}, but bronze has messages up to {span.start - 1}: the brokers"
+            " have lost some, which bronze keeps; all that there is now is read again"
+        )
+    nothing = _version(span, reader, span.start, load.loaded_at, load)
+    return replace(nothing, status="failed", reason=reason, first_line=span.lowest, layout=None, records_id=None)
