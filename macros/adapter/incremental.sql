@@ -45,12 +45,15 @@
 {%- endmacro %}
 
 
+{# What a build that was killed has added already is left out. #}
 {% macro get_append_sql() -%}
     {%- set columns = model.columns.keys() | join(', ') -%}
     insert into {{ this }} ({{ columns }})
     select {{ columns }} from (
         {{ compiled_code }}
-    )
+    ) as now
+    left anti join {{ this }} as before
+        on {{ same('now', 'before', config.get('unique_key')) }} and before._load_id > {{ loads_to_read().after }}
 {%- endmacro %}
 
 

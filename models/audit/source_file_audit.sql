@@ -135,7 +135,7 @@ counted as (
 
 ),
 
-judged as (
+final as (
 
     select
         feed,
@@ -165,26 +165,6 @@ judged as (
         _load_id
     from counted
 
-),
-
-{% if is_incremental() -%}
-final as (
-
-    select judged.* from judged
-    left anti join {{ this }} as judged_before
-        on
-            judged._load_id = judged_before._load_id
-            and judged._source_file = judged_before._source_file
-            and judged_before._load_id > {{ loads.after }}
-
 )
 
-{% else -%}
-final as (
-
-    select * from judged
-
-)
-
-{% endif -%}
 select * from final

@@ -24,7 +24,7 @@ found as (
 
 ),
 
-counted as (
+final as (
 
     select
         feed,
@@ -36,27 +36,6 @@ counted as (
     from found
     group by feed, unknown_key, _load_id
 
-),
-
-{% if is_incremental() -%}
-final as (
-
-    select counted.* from counted
-    left anti join {{ this }} as counted_before
-        on
-            counted.feed = counted_before.feed
-            and counted.unknown_key = counted_before.unknown_key
-            and counted._load_id = counted_before._load_id
-            and counted_before._load_id > {{ loads.after }}
-
 )
 
-{% else -%}
-final as (
-
-    select * from counted
-
-)
-
-{% endif -%}
 select * from final

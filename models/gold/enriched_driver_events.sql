@@ -3,8 +3,8 @@
     tblproperties={'delta.enableDeletionVectors': var('deletion_vectors') | lower}
 ) }}
 {%- set loads = loads_to_read() %}
-{%- set appends = not companies_changed(loads, ref('companies')) %}
-{%- do plan_write(appends=appends) %}
+{%- set has_changed_companies = companies_changed(loads, ref('companies')) %}
+{%- do plan_write(appends=not has_changed_companies) %}
 
 with
 
@@ -21,49 +21,24 @@ companies as (
 
 ),
 
-{% if is_incremental() and appends -%}
-events_to_enrich as (
-
-    select events.* from events
-    left anti join {{ this }} as enriched_before
-        on
-            events.driver_id = enriched_before.driver_id
-            and events.event_timestamp = enriched_before.event_timestamp
-            and enriched_before._load_id > {{ loads.after }}
-    where events._load_id > {{ loads.after }}
-
-),
-
-{% elif is_incremental() -%}
-changed_companies as (
-
-    select company_id from companies
-    where valid_from_load_id > {{ loads.after }}
-
-),
-
 events_to_enrich as (
 
     select * from events
     where _load_id > {{ loads.after }}
+    {%- if has_changed_companies %}
 
     union all
 
     select events.* from events
-    left semi join changed_companies
-        on events.company_id = changed_companies.company_id
+    left semi join companies
+        on
+            events.company_id = companies.company_id
+            and companies.valid_from_load_id > {{ loads.after }}
     where events._load_id <= {{ loads.after }}
+    {%- endif %}
 
 ),
 
-{% else -%}
-events_to_enrich as (
-
-    select * from events
-
-),
-
-{% endif -%}
 final as (
 
     select

@@ -29,14 +29,6 @@ rejected as (
             and staged._source_file = accepted._source_file
             and staged._source_line = accepted._source_line
             and accepted._load_id > {{ loads.after }}
-    {%- if is_incremental() %}
-    left anti join {{ this }} as rejected_before
-        on
-            staged._load_id = rejected_before._load_id
-            and staged._source_file = rejected_before._source_file
-            and staged._source_line = rejected_before._source_line
-            and rejected_before._load_id > {{ loads.after }}
-    {%- endif %}
 
 ),
 
