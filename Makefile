@@ -81,6 +81,5 @@ lint: $(READY) ## sqlfluff, ruff, mypy
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-clean: ## remove what was generated: the lake, sample data, dbt's files; raw files of your own and .venv stay
+clean: ## remove what was generated: the lake, dbt's files, the page of docs; raw files and .venv stay
 	@rm -rf $(FOLDER) target logs docs/site
-	@if test -e $(RAW).truth.jsonl; then rm -rf $(RAW) $(RAW).truth.jsonl; fi

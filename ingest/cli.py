@@ -1,4 +1,4 @@
-"""The commands: `python -m ingest [load | build | sample | status | verify]`."""
+"""The commands of `python -m ingest`; without the name of one, load."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def main() -> None:
 
 @click.group()
 def commands() -> None:
-    r"""Bring raw JSON files into the bronze tables of a Delta lake: every record once, with its file and line.
+    """Bring raw JSON files into the bronze tables of a Delta lake: every record once, with its file and line.
 
     \b
       python -m ingest                  load what is new (the same as 'load')
       python -m ingest --dry-run        say what a load would do
       python -m ingest build            load what is new, then run 'dbt build'
-      python -m ingest watch            load as files arrive, and build after each load
+      python -m ingest watch            load as files arrive; with --build, build too
       python -m ingest sample           write sample files to load
       python -m ingest status           say what the lake holds
       python -m ingest trace            tell the whole life of a record
@@ -75,7 +75,7 @@ def commands() -> None:
       python -m ingest verify           check that the lake holds every record once
 
     Exit codes: 0 done; 1 done, but a file failed or there is something to see to (a line says what); 2 not done.
-    """
+    """  # noqa: D301 - click asks for the character itself
 
 
 raw_option = click.option(

@@ -73,7 +73,7 @@ def _differences(lake: Lake) -> list[str]:
             places = [
                 f"{variant.upper()}: {example[f'{variant}_source_file']}, line {example[f'{variant}_source_line']}"
                 for variant in VARIANTS
-                if example[f"{variant}_source_file"] is not None
+                if example.get(f"{variant}_source_file") is not None
             ]
             lines.append(f"  {example['driver_id']} at {example['event_timestamp']}; {'; '.join(places)}")
     return lines

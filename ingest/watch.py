@@ -1,4 +1,4 @@
-"""Load as files and messages arrive, and build after each load, in one process whose Java stays warm."""
+"""Load as files and messages arrive, and with `--build` build after each load, in one process whose Java stays warm."""
 
 from __future__ import annotations
 
