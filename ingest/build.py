@@ -8,6 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ingest.errors import IngestError
 from ingest.lake import open_table, tables_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,11 @@ CODE = ("dbt_project.yml", "ingest", "macros", "models", "profiles", "requiremen
 
 
 def run_dbt_build(settings: Settings, options: Sequence[str], *, logging: Sequence[str]) -> bool:
-    """Run `dbt build` with these options and without unit tests; tell whether it succeeded."""
+    """Run `dbt build` with these options and without unit tests; tell whether it succeeded.
+
+    Raises IngestError if there are no such options.
+    """
+    from dbt.cli.exceptions import DbtUsageException
     from dbt.cli.main import dbtRunner  # takes seconds to import
 
     os.chdir(settings.project)
@@ -29,6 +34,9 @@ def run_dbt_build(settings: Settings, options: Sequence[str], *, logging: Sequen
     seen = inputs(settings, options)
     target = ["--target", settings.target] if settings.target else []
     result = dbtRunner().invoke([colors, *logging, "build", *target, "--exclude-resource-type", "unit_test", *options])
+    if isinstance(result.exception, DbtUsageException):  # of which dbt says nothing
+        message = f"dbt does not take these options: {result.exception}"
+        raise IngestError(message)
     if result.success:
         remember(settings, seen)
     return result.success

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from ingest.build import is_built, run_dbt_build
 from ingest.discovery import list_raw
-from ingest.errors import explained
+from ingest.errors import IngestError, explained
 from ingest.experiment import show_experiment
 from ingest.export import export as export_table
 from ingest.lake import Lake, only_builder
@@ -130,10 +130,7 @@ def load(*, dry_run: bool, **options: Any) -> None:
     any moment, the next run finishes what it began.
     """
     settings, report = _settings(**options), Report(options["log_format"])
-    if dry_run:
-        _preview(settings, report)
-        return
-    sys.exit(_load(settings, report, with_metastore=False))
+    sys.exit(_preview(settings, report) if dry_run else _load(settings, report, with_metastore=False))
 
 
 @commands.command()
@@ -177,9 +174,10 @@ def watch(*, every: float, build: bool, dbt_options: tuple[str, ...], **options:
     """
     from ingest.watch import Watch
 
+    if dbt_options and not build:
+        message = "options for dbt were given without --build, which they are for; add it, or leave them out."
+        raise IngestError(message)
     settings, report = _settings(**options), Report(options["log_format"])
-    if build:
-        only_builder(settings.lake)
     start = partial(_spark, settings, with_metastore=build)
     is_good = Watch(settings, report, start, dbt_options if build else None).run(every=every)
     sys.exit(0 if is_good else FAILED)
@@ -386,6 +384,9 @@ def _spark(settings: Settings, *, with_metastore: bool) -> SparkSession:
     return start_spark(settings.project, settings.lake, settings.target, with_metastore=with_metastore)
 
 
-def _preview(settings: Settings, report: Report) -> None:
-    for manifest in preview_load(settings, report):
+def _preview(settings: Settings, report: Report) -> int:
+    manifests = preview_load(settings, report)
+    for manifest in manifests:
         report.preview(manifest)
+        report.unreadable(manifest)
+    return FAILED if any(manifest.has_failures for manifest in manifests) else 0

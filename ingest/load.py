@@ -23,7 +23,15 @@ from ingest.discovery import list_raw
 from ingest.errors import IngestError
 from ingest.feeds import read_feeds
 from ingest.lake import INGEST_LOCK, Lake, clear_staging, column_types, has_table, only_writer, open_table
-from ingest.manifest import SOURCE_FILES, Manifest, complete_version, known_versions, read_manifest, write_manifest
+from ingest.manifest import (
+    SOURCE_FILES,
+    Manifest,
+    complete_version,
+    known_versions,
+    newest_load_id,
+    read_manifest,
+    write_manifest,
+)
 from ingest.places import is_on_disk, remove, send
 from ingest.staging import Limits, StagedLoad, changed_files, is_certain, stage
 
@@ -36,27 +44,6 @@ if TYPE_CHECKING:
     from ingest.feeds import Feed
     from ingest.report import Report
     from ingest.versions import FileVersion
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Where one run reads and writes, its limits, and the profile's target where Spark works, if not the default.
-
-    `kafka` is how the feeds' topics are reached; without it, only files are read. `at_rest` is what this process
-    knows of files that need not be hashed again: the size and time of modification with which they were.
-    """
-
-    project: Path
-    raw: Path
-    lake: Lake
-    limits: Limits
-    target: str | None = None
-    kafka: Mapping[str, Any] = field(default_factory=dict)
-    at_rest: dict[str, tuple[int, datetime]] = field(default_factory=dict)
-
-    @property
-    def feeds(self) -> tuple[Feed, ...]:
-        return read_feeds(self.project / "models" / "bronze" / "_sources.yml")
 
 
 @dataclass
@@ -74,6 +61,40 @@ class Knowledge:
             self.contents[version.source_file_id].append(version)
         self.load_id = max(self.load_id, version.load_id)
         self.loaded_at = max(self.loaded_at, version.loaded_at)
+
+
+@dataclass
+class Memory:
+    """What a process that loads again and again need not find out or say again.
+
+    That is: what the lake knew when bronze.source_files had this `version`; the size and time of files that were hashed
+    and need not be, while these stay; and the ignored paths that a manifest of this process has.
+    """
+
+    knowledge: Knowledge = field(default_factory=Knowledge)
+    version: int | None = None
+    at_rest: dict[str, tuple[int, datetime]] = field(default_factory=dict)
+    ignored: set[tuple[str, str]] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where one run reads and writes, its limits, and the profile's target where Spark works, if not the default.
+
+    `kafka` is how the feeds' topics are reached; without it, only files are read.
+    """
+
+    project: Path
+    raw: Path
+    lake: Lake
+    limits: Limits
+    target: str | None = None
+    kafka: Mapping[str, Any] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        return read_feeds(self.project / "models" / "bronze" / "_sources.yml")
 
 
 def run_load(
@@ -95,7 +116,11 @@ def run_load(
     with only_writer(lake):
         check_bronze(lake, feeds)
         manifests = [finish(lake, feeds, report, start_spark)] if lake.plan.exists() else []
-        knowledge = learn(lake)
+        memory = settings.memory
+        if memory.version is None or memory.version != _version(lake):
+            memory.knowledge = learn(lake)
+        memory.version = None  # what is staged from here on is known before it is in the table
+        knowledge = memory.knowledge
         check_load_ids(lake, feeds, knowledge.load_id)
         add_declared_keys(lake, feeds)
         for plan in _plans(settings, listing, knowledge, report, lake.spool):
@@ -107,6 +132,8 @@ def run_load(
                 if keeps_empty:
                     write_manifest(lake.manifest(plan.loaded_at), plan)
                 manifests.append(plan)
+        memory.version = _version(lake)
+        memory.ignored |= set(listing.ignored)
         return manifests
 
 
@@ -115,6 +142,10 @@ def preview_load(settings: Settings, report: Report) -> list[Manifest]:
     listing = list_raw(settings.raw, settings.feeds)
     with tempfile.TemporaryDirectory() as folder:
         return list(_plans(settings, listing, learn(settings.lake), report, Path(folder) / "staging"))
+
+
+def _version(lake: Lake) -> int | None:
+    return open_table(lake, SOURCE_FILES).version() if has_table(lake, SOURCE_FILES) else None
 
 
 def learn(lake: Lake) -> Knowledge:
@@ -185,7 +216,7 @@ def finish(lake: Lake, feeds: tuple[Feed, ...], report: Report, start_spark: Cal
     from ingest.spark import lock_in_java
 
     plan = read_manifest(lake.plan)
-    if learn(lake).load_id >= plan.load_id:
+    if newest_load_id(lake) >= plan.load_id:
         clear_staging(lake)
         return plan
     started = time.monotonic()
@@ -238,7 +269,7 @@ def _plans(
                     feed: tuple(str(path.relative_to(folder)) for path in paths)
                     for feed, paths in staged.bundles.items()
                 },
-                ignored=listing.ignored,
+                ignored=tuple(entry for entry in listing.ignored if entry not in settings.memory.ignored),
                 unreadable=staged.unreadable,
             )
 
@@ -254,10 +285,11 @@ def _stage_files(
     folder: Path,
 ) -> StagedLoad:
     now = datetime.now(UTC)
+    at_rest = settings.memory.at_rest
     files = [
         file
         for file in changed_files(listing, knowledge.newest, now=now, limits=settings.limits)
-        if settings.at_rest.get(file.name) != (file.size, file.modified_at)
+        if file.name not in knowledge.newest or at_rest.get(file.name) != (file.size, file.modified_at)
     ]
     with report.staging(files) as on_progress:
         staged: StagedLoad = stage(
@@ -273,11 +305,11 @@ def _stage_files(
             on_progress=on_progress,
         )
     if not staged.has_more:
-        new = {version.source_file for version in staged.versions}
-        settings.at_rest.update(
+        not_same = {version.source_file for version in staged.versions} | dict(staged.unreadable).keys()
+        at_rest.update(
             (file.name, (file.size, file.modified_at))
             for file in files
-            if file.name not in new and is_certain(file, knowledge.newest.get(file.name), now)
+            if file.name not in not_same and is_certain(file, knowledge.newest.get(file.name), now)
         )
     return replace(staged, unreadable=(*listing.unreadable, *staged.unreadable))
 

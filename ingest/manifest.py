@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ingest.errors import IngestError
-from ingest.lake import has_table, query
+from ingest.lake import query_if_there
 from ingest.places import write_whole
-from ingest.versions import FileVersion
+from ingest.versions import TOPICS, FileVersion
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,13 +68,27 @@ def read_manifest(path: Path) -> Manifest:
         raise IngestError(message) from error
 
 
+def newest_load_id(lake: Lake) -> int:
+    """Give the number of the newest load that is committed, 0 if none is."""
+    (row,) = query_if_there(lake, SOURCE_FILES, "select max(_load_id) as load_id from t") or [{"load_id": None}]
+    return row["load_id"] or 0
+
+
 def known_versions(lake: Lake) -> list[FileVersion]:
-    """Read bronze.source_files, in order of loads; what only the JSON manifests keep is left at its default."""
-    if not has_table(lake, SOURCE_FILES):
-        return []
+    """Read bronze.source_files, in order of loads; what only the JSON manifests keep is left at its default.
+
+    Of a topic's partition, which has a row for each load, it is the newest.
+    """
     names = [field.name for field in fields(FileVersion) if field.name not in MANIFEST_ONLY]
     columns = ", ".join(COLUMNS.get(name, name) for name in names)
-    rows = query(lake, f"select {columns} from files order by _load_id", files=SOURCE_FILES)
+    sql = f"""
+        select {columns} from (
+            select *, max(_load_id) over (partition by _source_file) as newest_load_id from t
+        ) as files
+        where _load_id = newest_load_id or _source_file not like '{TOPICS}%'
+        order by _load_id
+    """
+    rows = query_if_there(lake, SOURCE_FILES, sql)
     return [FileVersion(**dict(zip(names, row.values(), strict=True)), **MANIFEST_ONLY) for row in rows]
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ingest.staging import Limits
 
 ANSWER_SECONDS = 30
+NEXT_ANSWER_SECONDS = 3  # once a partition could not be read: there may be many of its kind
 _BATCH_MESSAGES, _BATCH_SECONDS = 10_000, 0.1
 DEFAULTS: dict[str, Any] = {"log_level": 0, "group.id": "medallion"}
 # A transaction's messages count when it is committed; a partition says at once where it ends for now.
@@ -107,11 +108,23 @@ def read_config(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         message = f"{path}: the properties of Kafka's client were wanted in this file, but it cannot be read: {error}."
         raise IngestError(message) from error
-    properties = [line.partition("=") for line in lines if line and not line.startswith("#")]
-    config = {key.strip(): value.strip() for key, _, value in properties}
+    config: dict[str, Any] = {}
+    for number, line in enumerate(lines, start=1):
+        key, _, value = (part.strip() for part in line.partition("="))
+        if line and not line.startswith("#"):
+            if not value:
+                message = f"{path}, line {number}: wanted key=value, found {line!r}; correct it, or take it out."
+                raise IngestError(message)
+            config[key] = value
     if not config.get("bootstrap.servers"):
         message = f"{path}: wanted a line bootstrap.servers=HOST:PORT, found none; add it."
         raise IngestError(message)
+    try:
+        Consumer({**DEFAULTS, **config, **READING}).close()
+    except (KafkaException, AttributeError, TypeError, ValueError) as error:
+        what = _sentence(error) if isinstance(error, KafkaException) else error
+        message = f"{path}: Kafka's client does not take these properties: {what}; correct the line, or take it out."
+        raise IngestError(message) from error
     return config
 
 
@@ -131,42 +144,46 @@ def stage_messages(
     """
     load = _Load(load_id, loaded_at, limits, {feed.name: Bundle(folder / feed.name) for feed in feeds}, [])
     unreadable: list[tuple[str, str]] = []
-    has_more = False
+    causes: list[str] = []
+    client = {**DEFAULTS, **config, "error_cb": lambda error: causes.append(error.str())}
+    patience, has_more = ANSWER_SECONDS, False
     try:
-        with closing(Consumer({**DEFAULTS, **config, **READING})) as consumer:
-            partitions, absent = _partitions(config, feeds)
+        with closing(Consumer({**client, **READING})) as consumer:
+            partitions, absent = _partitions(client, feeds)
             unreadable += absent
             for partition in partitions:
                 try:
-                    has_more |= _stage_partition(consumer, partition, known.get(partition.name), load)
+                    has_more |= _stage_partition(consumer, partition, known.get(partition.name), load, patience)
                 except KafkaException as error:
                     unreadable.append((partition.name, f"this partition cannot be read: {_sentence(error)}"))
+                    patience = min(patience, NEXT_ANSWER_SECONDS)
     except KafkaException as error:
-        unreadable.append((f"{TOPICS}{config['bootstrap.servers']}", f"no topic can be read: {_sentence(error)}"))
+        why = f"no topic can be read: {_sentence(error)}" + (f" ({causes[-1]})" if causes else "")
+        unreadable.append((f"{TOPICS}{config['bootstrap.servers']}", why))
     parts = {feed: paths for feed, bundle in load.bundles.items() if (paths := bundle.finish())}
     return StagedLoad(tuple(load.versions), parts, () if has_more else tuple(unreadable), has_more)
 
 
-def _stage_partition(consumer: Consumer, partition: Partition, old: FileVersion | None, load: _Load) -> bool:
+def _stage_partition(
+    consumer: Consumer, partition: Partition, old: FileVersion | None, load: _Load, patience: float
+) -> bool:
     """Stage what is new in a partition, if there is room for it; tell whether there is more."""
     place = TopicPartition(partition.topic, partition.number)
     lowest: int
     end: int
-    lowest, end = consumer.get_watermark_offsets(place, timeout=ANSWER_SECONDS)
+    lowest, end = consumer.get_watermark_offsets(place, timeout=patience)
     span = Span(partition, old if old and old.feed == partition.feed.name else None, lowest, end)
     if span.start == end or load.room <= 0:
         return span.start != end
-    bundle = load.bundles[partition.feed.name]
-    mark = bundle.mark()
-    reader = MessageReader(bundle, file_number=len(load.versions), max_record_bytes=load.limits.max_record_bytes)
+    reader = MessageReader(
+        load.bundles[partition.feed.name],
+        file_number=len(load.versions),
+        max_record_bytes=load.limits.max_record_bytes,
+    )
     if not lowest <= span.start <= end:
         load.versions.append(_gap(span, reader, load))
         return True
-    try:
-        after, at = _read(consumer, span, reader, max_bytes=load.room)
-    except KafkaException:
-        bundle.cut_back(mark)
-        raise
+    after, at = _read(consumer, span, reader, max_bytes=load.room, patience=patience)
     if after > span.start:
         load.versions.append(_version(span, reader, after, at or load.loaded_at, load))
     return span.start < after < end
@@ -176,45 +193,50 @@ def _sentence(error: KafkaException) -> str:
     return str(error.args[0].str()).removesuffix(".")
 
 
-def _partitions(
-    config: Mapping[str, Any], feeds: Sequence[Feed]
-) -> tuple[list[Partition], tuple[tuple[str, str], ...]]:
-    """Give the partitions of the feeds' topics, and the topics that are not there, with a sentence each."""
+def _partitions(config: dict[str, Any], feeds: Sequence[Feed]) -> tuple[list[Partition], tuple[tuple[str, str], ...]]:
+    """Give the partitions of the feeds' topics, and the topics that cannot be read, with a sentence each."""
     feed_of = {topic: feed for feed in feeds for topic in feed.topics}
     partitions: list[Partition] = []
     absent: list[tuple[str, str]] = []
-    admin = AdminClient({**DEFAULTS, **config})  # answers come as long as it lives
+    admin = AdminClient(config)  # answers come as long as it lives
     asked = admin.describe_topics(TopicCollection(list(feed_of)), request_timeout=ANSWER_SECONDS)
     for topic, answer in sorted(asked.items()):
         try:
             found = answer.result()
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            if error.args[0].code() < 0:  # it is the client's, about all of them
                 raise
-            wanted = f"make it, or take it from {feed_of[topic].name} in models/bronze/_sources.yml"
-            absent.append((f"{TOPICS}{topic}", f"the brokers have no such topic: {wanted}"))
+            cure = f"see to that, or take the topic from {feed_of[topic].name} in models/bronze/_sources.yml"
+            absent.append((f"{TOPICS}{topic}", f"this topic cannot be read: {_sentence(error)}; {cure}"))
             continue
         numbers = sorted(partition.id for partition in found.partitions)
         partitions += [Partition(feed_of[topic], topic, str(found.topic_id), number) for number in numbers]
     return partitions, tuple(absent)
 
 
-def _read(consumer: Consumer, span: Span, reader: MessageReader, *, max_bytes: int) -> tuple[int, datetime | None]:
+def _read(
+    consumer: Consumer, span: Span, reader: MessageReader, *, max_bytes: int, patience: float
+) -> tuple[int, datetime | None]:
     """Read up to the end of the span, or as many bytes; give the offset after that, and the time of the last message.
 
-    Not every offset has a message: some are of those that were compacted away, or say how a transaction ended.
+    What was read before a connection was lost counts. Not every offset has a message: some are of those that were
+    compacted away, or say how a transaction ended.
     """
     after, at = span.start, 0
     consumer.assign([TopicPartition(span.partition.topic, span.partition.number, span.start)])
-    for message in _messages(consumer):
-        offset = message.offset() or 0
-        if message.error() is not None:
-            after = max(after, offset)
-            break
-        reader.read(offset, message.value() or b"")
-        after, at = offset + 1, message.timestamp()[1]
-        if after >= span.end or reader.bytes >= max_bytes:
-            break
+    try:
+        for message in _messages(consumer, patience):
+            offset = message.offset() or 0
+            if message.error() is not None:
+                after = max(after, offset)
+                break
+            reader.read(offset, message.value() or b"")
+            after, at = offset + 1, message.timestamp()[1]
+            if after >= span.end or reader.bytes >= max_bytes:
+                break
+    except KafkaException:
+        if after == span.start:
+            raise
     reader.finish()
     return after, _time(at)
 
@@ -227,17 +249,17 @@ def _time(milliseconds: int) -> datetime | None:
         return None
 
 
-def _messages(consumer: Consumer) -> Iterator[Message]:
+def _messages(consumer: Consumer, patience: float) -> Iterator[Message]:
     """Yield messages as they come, and one with an error whenever the partition has no more for now."""
-    give_up_at = time.monotonic() + ANSWER_SECONDS
+    give_up_at = time.monotonic() + patience
     while time.monotonic() < give_up_at:
         for message in consumer.consume(_BATCH_MESSAGES, _BATCH_SECONDS):
             error = message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
                 raise KafkaException(error)
             yield message
-            give_up_at = time.monotonic() + ANSWER_SECONDS
-    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no message came in {ANSWER_SECONDS} s"))  # noqa: SLF001
+            give_up_at = time.monotonic() + patience
+    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no message came in {patience} s"))  # noqa: SLF001
 
 
 def _version(span: Span, reader: MessageReader, after: int, modified_at: datetime, load: _Load) -> FileVersion:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ingest.build import is_built, run_dbt_build
 from ingest.errors import BusyError, IngestError, explain
+from ingest.lake import only_builder
 from ingest.load import run_load
 from ingest.places import write_whole
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from ingest.manifest import Manifest
     from ingest.report import Report
 
+ENDING = (signal.SIGTERM, signal.SIGINT)
 FAILURES = "INGEST_WATCH_FAILURES"  # how many cycles before this process have failed, one after the other
 LONGEST_PAUSE_SECONDS = 300
 # Statements name the loads that are new, so each cycle's code would be generated and compiled for that cycle alone.
@@ -46,7 +49,7 @@ class Watch:
     start_spark: Callable[[], SparkSession]
     dbt_options: Sequence[str] | None = None
     is_told_to_end: bool = False
-    _is_behind: bool = True
+    _built_up_to: int | None = None
     _unreadable: tuple[tuple[str, str], ...] = ()
     _folder: Path = field(default_factory=Path.cwd)
 
@@ -61,10 +64,13 @@ class Watch:
         self._listen()
         self._wait(min(2**failures, LONGEST_PAUSE_SECONDS) if failures else 0)
         try:
+            if self.dbt_options is not None:
+                only_builder(self.settings.lake)
             while not self.is_told_to_end:
                 began = time.monotonic()
-                self._tell(self.cycle(), began)
-                failures, is_first = 0, False
+                with suppress(BusyError):  # another load is at work
+                    self._tell(self.cycle(), began)
+                    failures, is_first = 0, False
                 self._wait(began + every - time.monotonic())
         except Exception as error:
             sentence = explain(error)
@@ -72,18 +78,14 @@ class Watch:
             if sentence is None or (is_first and is_mistake):
                 raise
             self.report.say(f"{sentence} ({failures + 1} in a row)", level=logging.WARNING, stage="cycle")
-            if self.is_told_to_end:
-                return False
             self._begin_anew(failures + 1)
+            return False
         return True
 
     def cycle(self) -> str:
         """Do what there is to do, and say what it was; nothing if there was nothing. Raises IngestError."""
-        try:
-            with self.report.only_warnings():
-                manifests = run_load(self.settings, self.report, self._started, keeps_empty=False)
-        except BusyError:  # another load is at work
-            return ""
+        with self.report.only_warnings():
+            manifests = run_load(self.settings, self.report, self._started, keeps_empty=False)
         self._tell_unreadable(manifests)
         loads = [manifest for manifest in manifests if manifest.load_id]
         said = [
@@ -91,10 +93,11 @@ class Watch:
             f" {sum(version.records for version in manifest.versions):,} records"
             for manifest in loads
         ]
-        self._is_behind = self._is_behind or bool(loads)
-        if self._is_behind and self.dbt_options is not None and not is_built(self.settings, self.dbt_options):
-            said.append(self._build(self.dbt_options))
-        self._is_behind = False
+        loaded_up_to = self.settings.memory.knowledge.load_id
+        if self._built_up_to != loaded_up_to and self.dbt_options is not None:
+            if not is_built(self.settings, self.dbt_options):
+                said.append(self._build(self.dbt_options))
+            self._built_up_to = loaded_up_to
         return "; ".join(said)
 
     def _build(self, dbt_options: Sequence[str]) -> str:
@@ -109,15 +112,16 @@ class Watch:
 
     def _started(self) -> SparkSession:
         session = self.start_spark()
+        self._listen()
         for key, value in INTERPRETED.items():
             session.conf.set(key, value)
-        self._listen()
         return session
 
     def _listen(self) -> None:
         """Take the signals that end a process; Spark, when it starts, takes one of them for itself."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ENDING:
             signal.signal(number, self._note)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
     def _note(self, *_: object) -> None:
         self.is_told_to_end = True
@@ -129,11 +133,12 @@ class Watch:
 
     def _tell(self, said: str, began: float) -> None:
         """Write the time of the last good cycle, for who looks after this process, and log what it did."""
-        health = {"last_good_cycle_at": datetime.now(UTC).isoformat(timespec="milliseconds"), "pid": os.getpid()}
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        health = {"last_good_cycle_at": at, "unreadable": [name for name, _ in self._unreadable], "pid": os.getpid()}
         write_whole(self.settings.lake.home / "watch.json", json.dumps(health).encode())
-        seconds = round(time.monotonic() - began, 3)
-        level = logging.INFO if said else logging.DEBUG
-        self.report.say(f"{said or 'nothing new'}; {seconds:.1f} s in all", level=level, stage="cycle", seconds=seconds)
+        if said:
+            seconds = round(time.monotonic() - began, 3)
+            self.report.say(f"{said}; {seconds:.1f} s in all", stage="cycle", seconds=seconds)
 
     def _tell_unreadable(self, manifests: Sequence[Manifest]) -> None:
         """Say what cannot be read when that changes, not in every cycle."""
@@ -144,9 +149,13 @@ class Watch:
         self._unreadable = unreadable
 
     def _begin_anew(self, failures: int) -> None:
+        """Become a new process of this command, unless it was told to end; a signal from here on is the new one's."""
         from ingest.spark import end_java
 
         end_java()
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        if self.is_told_to_end:
+            return
         os.environ[FAILURES] = str(failures)
         os.chdir(self._folder)
         os.execv(sys.executable, [sys.executable, "-m", "ingest", *sys.argv[1:]])  # noqa: S606 - it is this command

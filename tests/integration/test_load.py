@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import hashlib
 import json
 import os
 import shutil
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ingest import bronze
 from ingest.errors import IngestError
+from ingest.lake import Lake
+from ingest.load import Settings, run_load
 from ingest.manifest import read_manifest, write_manifest
+from ingest.report import Report
+from ingest.staging import Limits
 from tests.integration.lakes import read_table, table_versions
 from tests.integration.worker import PROJECT, run_process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pyspark.sql import SparkSession
+
+    from ingest.discovery import RawFile
 
 EVENT = b'{"event_id":"%b","driver_id":"d","event_type":"start","timestamp":"2024-03-04T06:00:00Z"}\n'
 SOURCES = PROJECT / "models" / "bronze" / "_sources.yml"
@@ -222,35 +228,42 @@ def test_odd_names_arrive_as_they_are(raw: Path, lake: Path, load: Callable[...,
     assert {name for number, name in found.items() if number not in "67"} == {f"events/{n.decode()}" for n in others}
 
 
-def test_a_second_load_at_once_says_so_and_exits_2(raw: Path, lake: Path) -> None:
-    lake.mkdir()
-    with (lake / "ingest.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.write("4711")
-        lock.flush()
-        result = run_process("python", "-m", "ingest", "--raw", str(raw), "--lake", str(lake))
-    assert result.returncode == 2
-    assert result.stderr.splitlines() == [
-        f"error: {lake}: process 4711 is loading into this lake; try again when it is done."
-    ]
+class Interrupting(Report):
+    """Has a file away while files are read, as a share that does not answer does."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__("text")
+        self.file = file
+
+    @contextmanager
+    def staging(self, files: Sequence[RawFile]) -> Iterator[Callable[[RawFile, int], None]]:
+        away = self.file.rename(self.file.with_name("away"))
+        with super().staging(files) as on_progress:
+            yield on_progress
+        away.rename(self.file)
 
 
-def test_a_users_mistakes_end_in_one_sentence(tmp_path: Path) -> None:
-    lake = str(tmp_path / "lake")
-    (tmp_path / "file").touch()
-    (tmp_path / "raw").mkdir()
-    for arguments, sentence in {
-        ("--raw", str(tmp_path / "nowhere")): "nowhere",
-        ("--raw", str(tmp_path / "file")): "file",
-        ("--raw", str(tmp_path / "raw"), "--lake", str(tmp_path / "file" / "lake")): "cannot be written",
-        ("--settle", "soon"): "soon",
-        ("lod",): "lod",
-    }.items():
-        result = run_process("python", "-m", "ingest", *arguments, LAKE_ROOT=lake)
-        assert result.returncode == 2, arguments
-        assert sentence in result.stderr
-        assert "Traceback" not in result.stderr
-    assert not (tmp_path / "lake" / "bronze").exists()
+def test_what_a_process_remembers_hides_no_file_and_is_said_once(raw: Path, lake: Path, spark: SparkSession) -> None:
+    settings = Settings(PROJECT, raw, Lake(lake), Limits(settle_seconds=0))
+    file = raw / "events" / "a.jsonl"
+    (raw / "events" / "notes.txt").touch()
+    ignored, unreadable, statuses = [], [], []
+    for ids, report in [
+        ("1", Report("text")),
+        ("12", Interrupting(file)),
+        ("12", Report("text")),
+        ("123", Report("text")),
+    ]:
+        file.write_bytes(events(*ids))
+        os.utime(file, (1_700_000_000, 1_700_000_000 + len(ids)))
+        (manifest,) = run_load(settings, report, lambda: spark)
+        ignored.append([name for name, _ in manifest.ignored])
+        unreadable.append([name for name, _ in manifest.unreadable])
+        statuses.append([version.status for version in manifest.versions])
+    assert statuses == [["loaded"], [], ["appended"], ["appended"]]
+    assert unreadable == [[], ["events/a.jsonl"], [], []]
+    assert ignored == [["events/notes.txt"], [], [], []]
+    assert event_ids(lake) == {"1": 1, "2": 1, "3": 1}
 
 
 def test_the_log_can_be_read_by_machines_and_a_failed_file_shows_in_the_exit_code(raw: Path, lake: Path) -> None:

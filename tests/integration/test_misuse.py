@@ -69,6 +69,7 @@ def refused(lake: Path, *command: str, folder: Path = PROJECT, **environment: st
         (["--lake", "{tmp}", "--raw", "{tmp}/raw"], "raw: the raw files must not lie in the lake"),
         (["--kafka", "{tmp}/nowhere"], "nowhere: the properties of Kafka's client were wanted in this file"),
         (["--kafka", "{tmp}/file"], "file: wanted a line bootstrap.servers=HOST:PORT, found none"),
+        (["watch", "--", "--select", "silver"], "options for dbt were given without --build"),
         (["watch", "--every", "0s"], "wanted a time of at most a day, such as 0.5s, 10s or 5m; found '0s'"),
         (["watch", "--raw", "{tmp}/nowhere"], "nowhere: the raw files were looked for in this folder: No such file"),
         (["build", "--lake", "{tmp}/things"], "things: this folder holds other things than a lake"),
@@ -149,6 +150,13 @@ def test_missing_jars_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     }
     with pytest.raises(IngestError, match=r"delta-spark_2.12-.*jar.*run 'make setup'"):
         ingest_spark.check_environment(PROJECT, settings)
+
+
+def test_options_that_dbt_does_not_know_are_refused(raw: Path, lake: Path) -> None:
+    lake.mkdir()
+    for command in ("build", "watch --build"):
+        said = refused(lake, "python", "-m", "ingest", *command.split(), "--", "--selct", "silver", RAW_ROOT=str(raw))
+        assert "dbt does not take these options: No such option: --selct" in said
 
 
 def test_one_process_at_a_time_loads_and_one_builds(raw: Path, lake: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 from contextlib import suppress
 from dataclasses import replace
@@ -12,10 +13,13 @@ from subprocess import TimeoutExpired
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 from confluent_kafka import Producer
 
 from deploy.broker import make_topic, produce
 from ingest import topics
+from ingest.cli import commands
+from ingest.errors import IngestError
 from ingest.feeds import Feed
 from ingest.staging import Limits
 from ingest.topics import read_config, stage_messages
@@ -47,10 +51,11 @@ class Reader:
     def __init__(self, properties: Path, topic: str, folder: Path, limits: Limits) -> None:
         self.properties, self.topic, self.folder, self.limits = properties, topic, folder, limits
         self.known: dict[str, FileVersion] = {}
+        self.others: tuple[str, ...] = ()
 
     @property
     def feed(self) -> Feed:
-        return Feed("driver_events", ("events/**",), (), "skip", ("event_id",), (self.topic,))
+        return Feed("driver_events", ("events/**",), (), "skip", ("event_id",), (self.topic, *self.others))
 
     def stage(self) -> StagedLoad:
         at = datetime.now(UTC)
@@ -172,17 +177,41 @@ def test_a_topic_that_was_made_anew_is_read_from_its_start(reader: Reader) -> No
     assert (version.status, version.first_line, version.records) == ("replaced", 0, 2)
 
 
-def test_a_topic_that_is_not_there_is_named(properties: Path, tmp_path: Path) -> None:
-    staged = Reader(properties, "no-such", tmp_path, Limits()).stage()
-    assert [name for name, _ in staged.unreadable] == ["kafka://no-such"]
+def test_topics_that_cannot_be_read_are_named_and_keep_no_other_from_being_read(reader: Reader) -> None:
+    produce(reader.properties, reader.topic, [b"{}"])
+    reader.others = ("no-such", "no name")
+    staged = reader.stage()
+    assert [version.records for version in staged.versions] == [1]
+    assert [name for name, _ in staged.unreadable] == ["kafka://no name", "kafka://no-such"]
 
 
 def test_brokers_that_do_not_answer_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topics, "ANSWER_SECONDS", 1)
-    (tmp_path / "client.properties").write_text("# none\nbootstrap.servers = 127.0.0.1:1\n")
-    ((name, sentence),) = Reader(tmp_path / "client.properties", "t", tmp_path, Limits()).stage().unreadable
-    assert name == "kafka://127.0.0.1:1"
-    assert sentence.startswith("no topic can be read: ")
+    properties = tmp_path / "client.properties"
+    properties.write_text("# none\nbootstrap.servers = 127.0.0.1:1\n")
+    (tmp_path / "raw").mkdir()
+    where = ["--raw", str(tmp_path / "raw"), "--lake", str(tmp_path / "lake"), "--kafka", str(properties)]
+    result = CliRunner().invoke(commands, ["load", "--dry-run", *where])
+    assert result.exit_code == 1
+    assert "kafka://127.0.0.1:1: no topic can be read: " in result.output
+    assert "Connection refused" in result.output
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("group.id=", "line 2: wanted key=value, found 'group.id='"),
+        ("group.id", "line 2: wanted key=value, found 'group.id'"),
+        ("grup.id=a", 'does not take these properties: No such configuration property: "grup.id"'),
+        ("error_cb=a", "does not take these properties: "),
+        ("default.topic.config=a", "does not take these properties: "),
+    ],
+)
+def test_properties_that_the_client_does_not_take_are_refused(tmp_path: Path, line: str, found: str) -> None:
+    properties = tmp_path / "client.properties"
+    properties.write_text(f"bootstrap.servers=127.0.0.1:1\n{line}\n")
+    with pytest.raises(IngestError, match=re.escape(found)):
+        read_config(properties)
 
 
 class TopicDeployment(Deployment):

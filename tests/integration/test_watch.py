@@ -82,6 +82,12 @@ def deployment(tmp_path: Path) -> Iterator[Watched]:
 def test_files_are_built_as_they_come_and_a_lost_metastore_costs_a_pause(deployment: Watched) -> None:
     deployment.watch_and_build()
     deployment.wait_until(deployment.is_built)
+    # What another process loads is built too.
+    (deployment.folder / "others" / "events").mkdir(parents=True)
+    (deployment.folder / "others" / "events" / "one.jsonl").write_bytes(b"{}\n")
+    others = ("-m", "ingest", "--settle", "0", "--raw", str(deployment.folder / "others"))
+    deployment.wait_until(lambda: deployment.run(*others) == 0)
+    deployment.wait_until(deployment.is_built)
     deployment.next_day()
     (deployment.raw / "events" / "broken.jsonl.gz").write_bytes(b"\x1f\x8b\x08 no gzip")
     deployment.wait_until(deployment.is_built)
