@@ -22,12 +22,13 @@ from deploy.services import Supervisor
 from ingest.lake import Lake
 from ingest.provision import SPARK_HOME
 from tests.integration.lakes import read_table
-from tests.integration.test_faults import BUILD, TORTURE, Deployment, ends_with
+from tests.integration.test_faults import TORTURE, Deployment, ends_with
+from tests.integration.worker import BUILD_UNTESTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DBT = ("-m", "dbt.cli.main", *BUILD)
+DBT = ("-m", "dbt.cli.main", *BUILD_UNTESTED)
 COUNT = "select count(*) from enriched_driver_events"
 PATIENCE_SECONDS = 300
 for_a_long_run = pytest.mark.skipif(not TORTURE, reason="takes minutes: make torture")
@@ -113,20 +114,6 @@ def test_two_days_are_as_the_reference_and_both_workers_work(deployment: Cluster
     assert len(tasks_by_executor(deployment.folder / "events")) == deployment.cluster.workers
 
 
-def test_a_load_of_events_alone_leaves_the_companies_as_they_are(deployment: ClusterDeployment) -> None:
-    companies = deployment.raw / "companies.jsonl"
-    text_before = companies.read_bytes()
-    deployment.next_day()
-    text_after = companies.read_bytes()
-    companies.write_bytes(text_before)
-    before = {table: deployment.commits(table) for table in ("silver.company_history", "silver.driver_events")}
-    assert deployment.build() == 0
-    assert deployment.commits("silver.company_history") == before["silver.company_history"]
-    assert deployment.commits("silver.driver_events") == before["silver.driver_events"] + 1
-    deployment.check()
-    companies.write_bytes(text_after)
-
-
 def test_gold_is_read_over_the_thrift_server(deployment: ClusterDeployment) -> None:
     engine = create_engine("hive://127.0.0.1:10000/gold")
     with engine.connect() as connection:
@@ -149,7 +136,7 @@ def test_a_worker_killed_in_a_load_and_in_a_build_costs_nothing(deployment: Clus
     deployment.next_day()
     place = deployment.folder / "worker-0"
     there = set(place.iterdir())
-    process = deployment.start("-m", "ingest", "build", "--settle", "0", "--", *BUILD[1:])
+    process = deployment.start("-m", "ingest", "build", "--settle", "0", "--", *BUILD_UNTESTED[1:])
     wait_until(lambda: bool(set(place.iterdir()) - there), process)
     deployment.kill("worker-0")
     before = deployment.commits("audit.pipeline_runs")

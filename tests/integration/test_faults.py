@@ -15,7 +15,7 @@ import pytest
 
 from ingest.sample import write_sample
 from tests.integration.lakes import difference, read_table, records_of_bronze
-from tests.integration.worker import PROJECT
+from tests.integration.worker import BUILD_UNTESTED, PROJECT
 from tests.reference import RawTree, run
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 TORTURE = os.environ.get("TORTURE") == "1"
 KILLS = int(os.environ.get("TORTURE_KILLS", "50" if TORTURE else "8"))
 SEED = int(os.environ.get("TORTURE_SEED", "1"))
-BUILD = ("build", "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test")
 
 LOAD_STEPS = [
     "ingest.load:list_raw:after",
@@ -98,7 +97,7 @@ class Deployment:
         return self.run("-m", "ingest", "--settle", "0")
 
     def build(self) -> int:
-        return self.run("-m", "ingest", "build", "--settle", "0", "--", *BUILD[1:])
+        return self.run("-m", "ingest", "build", "--settle", "0", "--", *BUILD_UNTESTED[1:])
 
     def die_at(self, place: str, *command: str) -> None:
         """Run a command that is killed at this place; it must come there."""
@@ -149,13 +148,13 @@ def test_a_load_and_a_build_killed_at_every_step_end_as_if_undisturbed(deploymen
     for feed, records in undisturbed[0].items():
         assert sorted(map(repr, bronze[feed])) == sorted(map(repr, records))
     # What the first build has enriched before it dies gets the companies that have changed since.
-    deployment.die_at("sql:table gold.enriched_driver_events:after", "dbt", *BUILD)
+    deployment.die_at("sql:table gold.enriched_driver_events:after", "dbt", *BUILD_UNTESTED)
     for load_id in (2, 3):
         deployment.next_day()
         assert deployment.load() == 0
         undisturbed.append(deployment.tree.load(load_id=load_id, loaded_at=deployment.loaded_at(load_id)))
         for step in some(BUILD_STEPS, [3, 8, -5]) if load_id == 3 else ():
-            deployment.die_at(step, "dbt", *BUILD)
+            deployment.die_at(step, "dbt", *BUILD_UNTESTED)
         assert deployment.build() == 0
         deployment.check()
     for table, wanted in run(undisturbed).items():
@@ -165,7 +164,7 @@ def test_a_load_and_a_build_killed_at_every_step_end_as_if_undisturbed(deploymen
 def test_kills_at_random_moments_lose_and_double_nothing(deployment: Deployment) -> None:
     choose = random.Random(SEED)
     load = ("-m", "ingest", "--settle", "0")
-    build = ("-m", "ingest", "build", "--settle", "0", "--", *BUILD[1:])
+    build = ("-m", "ingest", "build", "--settle", "0", "--", *BUILD_UNTESTED[1:])
     seconds = {command: undisturbed_seconds(deployment, command) for command in (load, build)}
     kills = 0
     for number in range(KILLS):
@@ -234,7 +233,7 @@ def on_a_small_disk(
 @needs_a_mount
 @pytest.mark.parametrize(("command", "free"), FULL_DISKS if TORTURE else FULL_DISKS[:1])
 def test_a_full_disk_is_said_in_a_sentence_and_costs_nothing(deployment: Deployment, command: str, free: int) -> None:
-    options = ("--settle", "0", *(("--", *BUILD[1:]) if command == "build" else ()))
+    options = ("--settle", "0", *(("--", *BUILD_UNTESTED[1:]) if command == "build" else ()))
     result = on_a_small_disk(deployment, FULL_THEN_EMPTY, "-m", "ingest", command, *options, free=free)
     assert ("exit 2" if command == "load" else "exit 1") in result.stdout
     deployment.check()

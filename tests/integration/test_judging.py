@@ -9,7 +9,9 @@ import pytest
 from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from ingest.lake import Lake, query
+from tests.integration.lakes import difference, read_table, records_of_bronze, table_versions
 from tests.integration.worker import Worker
+from tests.reference import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +46,13 @@ def judged_up_to(lake: Path) -> int:
 def test_a_load_stays_to_be_tested_until_its_test_has_passed(worker: Worker, raw: Path, lake: Path) -> None:
     (raw / "events" / "new.jsonl").write_bytes(EVENT)
     assert worker.load() == 0
+    before = table_versions(lake)
     assert worker.dbt("run") == 0
+    after = table_versions(lake)
+    assert after["silver/company_history"] == before["silver/company_history"]
+    assert after["silver/driver_events"] == before["silver/driver_events"] + 1
+    for table, wanted in run([records_of_bronze(lake)]).items():
+        assert difference(read_table(lake, table), wanted) == [], table
     doubled(lake, "_load_id = 3")
     for _ in range(2):
         assert worker.dbt("build", *TESTED) == 1

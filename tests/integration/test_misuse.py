@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 SOURCES = "models/bronze/_sources.yml"
 PROFILE = "profiles/profiles.yml"
-EVENTS_FEED = 'feed: {paths: ["events/**"], exclude: [batch_meta.json], repeated_content: skip}'
 
 
 @pytest.fixture(scope="module")
@@ -180,12 +180,13 @@ def test_a_damaged_table_log_is_named_by_every_command(raw: Path, lake: Path, lo
     for table in ("driver_events", "source_files"):
         commit = lake / "bronze" / table / "_delta_log" / f"{0:020}.json"
         whole = commit.read_bytes()
+        damaged = re.escape(f"bronze.{table}: its Delta log cannot be read") + ".*" + re.escape(str(commit))
         for kept in (0, len(whole) // 2, len(whole) - 5):
             commit.write_bytes(whole[:kept])
-            for command in (["python", "-m", "ingest"], ["dbt", "run"]):
-                said = refused(lake, *command, RAW_ROOT=str(raw))
-                assert f"bronze.{table}: its Delta log cannot be read" in said
-                assert str(commit) in said
+            with pytest.raises(IngestError, match=damaged):
+                load()
+        for command in (["python", "-m", "ingest"], ["dbt", "run"]):
+            assert re.search(damaged, refused(lake, *command, RAW_ROOT=str(raw)))
         commit.write_bytes(whole)
 
 

@@ -137,12 +137,6 @@ def test_a_half_line_that_was_read_and_now_waits_again_is_no_violation(
     assert violations(lake, "--raw", str(raw)) == []
 
 
-def test_a_folder_that_is_no_lake_is_refused(tmp_path: Path) -> None:
-    result = run_process("python", "-m", "ingest", "verify", "--lake", str(tmp_path))
-    assert (result.returncode, result.stdout) == (2, "")
-    assert "there is no lake in this place" in result.stderr
-
-
 def test_a_load_that_is_not_finished_is_no_violation(loaded: Path) -> None:
     newest = max((loaded / "manifests").iterdir())
     (loaded / "staging").mkdir()

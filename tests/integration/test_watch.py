@@ -17,7 +17,8 @@ import pytest
 
 from ingest.lake import Lake, has_table
 from tests.integration.lakes import read_table
-from tests.integration.test_faults import BUILD, SEED, TORTURE, Deployment, ends_with, needs_a_mount, on_a_small_disk
+from tests.integration.test_faults import SEED, TORTURE, Deployment, ends_with, needs_a_mount, on_a_small_disk
+from tests.integration.worker import BUILD_UNTESTED
 
 if TYPE_CHECKING:
     import subprocess
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 KILLS = 8
 PATIENCE_SECONDS = 240
 WATCH = ("-m", "ingest", "watch", "--settle", "0", "--every", "0.5s")
-WATCH_AND_BUILD = (*WATCH, "--build", "--", *BUILD[1:])
+WATCH_AND_BUILD = (*WATCH, "--build", "--", *BUILD_UNTESTED[1:])
 
 
 class Watched(Deployment):
