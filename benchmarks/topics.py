@@ -41,7 +41,10 @@ def main(events: int) -> None:
         for file in files:
             produce(properties, TOPIC, file.read_bytes().splitlines())
         print(f"{events:,} messages sent in {time.monotonic() - began:.1f} s")
-        places = {"files": {"RAW_ROOT": str(folder / "raw")}, "topic": topic_only(folder, properties)}
+        places = {
+            "files": {"RAW_ROOT": str(folder / "raw")},
+            "topic": {"RAW_ROOT": str(folder / "none"), "KAFKA_CONFIG": str(properties)},
+        }
         seconds: dict[str, list[float]] = {name: [] for name in places}
         for _ in range(ROUNDS):
             for name, environment in places.items():
@@ -51,10 +54,6 @@ def main(events: int) -> None:
         supervisor.stop()
     for name, all_seconds in seconds.items():
         print(f"{name}: median {median(all_seconds):.1f} s, {events / median(all_seconds):,.0f} records a second")
-
-
-def topic_only(folder: Path, properties: Path) -> dict[str, str]:
-    return {"RAW_ROOT": str(folder / "none"), "KAFKA_CONFIG": str(properties)}
 
 
 def load(lake: Path, environment: dict[str, str]) -> float:

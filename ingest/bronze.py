@@ -52,7 +52,7 @@ def defective_records(spark: SparkSession, lake: Lake, feeds: Sequence[Feed], pl
             if records != version.records:
                 raise _not_arrived(lake, plan, feed, f"{records} of {version.records} records of {version.source_file}")
             found_bytes += text_bytes + records * len(f"{number}\t\t\t\n")
-        staged_bytes = sum((lake.staging / path).stat().st_size for path in (plan.bundles or {})[feed.name])
+        staged_bytes = sum((lake.staging / path).stat().st_size for path in plan.bundles[feed.name])
         if found or found_bytes != staged_bytes:
             raise _not_arrived(lake, plan, feed, f"{found_bytes} of {staged_bytes} bytes, and {len(found)} other files")
     return tuple(defective.get(version.source_file, 0) for version in plan.versions)
@@ -68,7 +68,8 @@ def _found_by_file(
     text_bytes = F.expr("coalesce(octet_length(_raw_bytes), octet_length(_raw))")
     is_base64 = F.col("_defect").eqNullSafe("too_long") | F.col("_raw").contains("\n")
     staged_bytes = F.when(is_base64, 1 + 4 * F.ceil(text_bytes / 3)).otherwise(text_bytes)
-    of_load = _read(spark, lake, f"bronze.{feed.name}").where(F.col("_load_id") == plan.load_id)
+    bronze = spark.read.format("delta").load(str(lake.table(f"bronze.{feed.name}")))
+    of_load = bronze.where(F.col("_load_id") == plan.load_id)
     is_of_plan = (F.col("_loaded_at") == F.lit(plan.loaded_at)).alias("is_of_plan")
     counts = of_load.groupBy("_source_file", "_source_file_id", is_of_plan).agg(
         F.count("*"), F.count("_defect"), F.sum(staged_bytes + F.length(F.col("_source_line").cast("string")))
@@ -104,7 +105,3 @@ def _append(rows: DataFrame, lake: Lake, table: str, plan: Manifest) -> None:
         .option("txnVersion", plan.load_id)
         .save(str(lake.table(table)))
     )
-
-
-def _read(spark: SparkSession, lake: Lake, table: str) -> DataFrame:
-    return spark.read.format("delta").load(str(lake.table(table)))

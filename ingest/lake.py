@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -159,14 +158,12 @@ def clear_staging(lake: Lake) -> None:
         remove(folder)
 
 
-@contextmanager
-def only_writer(lake: Lake) -> Iterator[None]:
-    """Hold the lake's lock on bronze: Delta on a local disk does not keep two processes apart.
+def only_writer(lake: Lake) -> TextIO:
+    """Take the lake's lock on bronze: Delta on a local disk does not keep two processes apart.
 
     Raises BusyError if another process holds it, IngestError if the lake cannot be written.
     """
-    with hold(lake, INGEST_LOCK, "is loading into this lake"):
-        yield
+    return hold(lake, INGEST_LOCK, "is loading into this lake")
 
 
 def only_builder(lake: Lake, *, is_alone: bool = True) -> None:

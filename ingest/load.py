@@ -57,7 +57,7 @@ class Knowledge:
 
     def add(self, version: FileVersion) -> None:
         self.newest[version.source_file] = version
-        if version.status in {"loaded", "appended", "replaced"}:
+        if version.is_read:
             self.contents[version.source_file_id].append(version)
         self.load_id = max(self.load_id, version.load_id)
         self.loaded_at = max(self.loaded_at, version.loaded_at)
@@ -205,7 +205,7 @@ def hand_over(lake: Lake, plan: Manifest) -> None:
     """Bring what was staged to where Spark will read it, if that is not this disk."""
     if lake.is_on_disk:
         return
-    for path in chain.from_iterable((plan.bundles or {}).values()):
+    for path in chain.from_iterable(plan.bundles.values()):
         send(lake.spool / path, lake.staging / path)
     remove(lake.spool)
 
@@ -221,19 +221,20 @@ def finish(lake: Lake, feeds: tuple[Feed, ...], report: Report, start_spark: Cal
         return plan
     started = time.monotonic()
     spark = start_spark()
-    bundles = plan.bundles or {}
-    read = [feed for feed in feeds if feed.name in bundles]
-    if len(read) < len(bundles):
+    read = [feed for feed in feeds if feed.name in plan.bundles]
+    if len(read) < len(plan.bundles):
         message = (
-            f"load {plan.load_id} is unfinished and has records of {', '.join(bundles)}, but not all of these feeds "
-            "are declared any more: put them back into models/bronze/_sources.yml until it is finished."
+            f"load {plan.load_id} is unfinished and has records of {', '.join(plan.bundles)}, but not all of these "
+            "feeds are declared any more: put them back into models/bronze/_sources.yml until it is finished."
         )
         raise IngestError(message)
     with closing(lock_in_java(spark, lake.home / INGEST_LOCK)):
         for feed in read:
             with report.writing(feed.name):
-                bronze.append_records(spark, lake, feed, [lake.staging / path for path in bundles[feed.name]], plan)
-        manifest = replace(plan, defective_records=bronze.defective_records(spark, lake, read, plan), bundles=None)
+                bronze.append_records(
+                    spark, lake, feed, [lake.staging / path for path in plan.bundles[feed.name]], plan
+                )
+        manifest = replace(plan, defective_records=bronze.defective_records(spark, lake, read, plan), bundles={})
         write_manifest(lake.manifest(plan.loaded_at), manifest)
         bronze.append_source_files(spark, lake, manifest)
     clear_staging(lake)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ class Manifest:
     loaded_at: datetime
     versions: tuple[FileVersion, ...] = ()
     defective_records: tuple[int, ...] = ()
-    bundles: dict[str, tuple[str, ...]] | None = None
+    bundles: dict[str, tuple[str, ...]] = field(default_factory=dict)
     ignored: tuple[tuple[str, str], ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
 

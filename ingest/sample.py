@@ -133,7 +133,6 @@ def write_sample(
     """Write a new tree to `out`, or with `grow` add the next day to the tree that is there."""
     out = out.resolve()
     truth_file = out.with_name(f"{out.name}.truth.jsonl")
-    _check_numbers({"batches": batches, "events-per-batch": events_per_batch, "companies": companies})
     _check_tree(out, truth_file, grow=grow)
     known = read_truth(truth_file) if grow else []
     start = _next_start(known, batches)
@@ -177,13 +176,6 @@ def write_sample(
 def read_truth(truth_file: Path) -> list[FileTruth]:
     """Read the truth about a sample, file by file."""
     return [FileTruth(**json.loads(line)) for line in truth_file.read_bytes().splitlines()]
-
-
-def _check_numbers(numbers: dict[str, int]) -> None:
-    for name, value in numbers.items():
-        if value < 1:
-            message = f"--{name} is {value}, but must be at least 1."
-            raise IngestError(message)
 
 
 def _check_tree(out: Path, truth_file: Path, *, grow: bool) -> None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from ingest.discovery import Listing, RawFile
 
-_READ = ("loaded", "appended", "replaced")
 _CLOCK_DOUBT = timedelta(seconds=2)
 _DOCUMENT_NAME = re.compile(r"\.json(\.gz)?$", re.IGNORECASE)
 
@@ -131,12 +130,12 @@ def stage(  # noqa: PLR0913 - all of it is the caller's to know, and given by na
             )
         except UnreadableError as error:
             unreadable.append((file.name, f"this file cannot be read: {error}"))
-        if version is None or version.status not in _READ:
+        if version is None or not version.is_read:
             bundle.cut_back(mark)
         if version is not None:
             load.versions.append(version)
             staged_bytes += version.bytes
-            if version.status in _READ:
+            if version.is_read:
                 same = load.contents.get(version.source_file_id, [])
                 load.contents[version.source_file_id] = [*same, version]
     parts = {feed: paths for feed, bundle in bundles.items() if (paths := bundle.finish())}
@@ -294,7 +293,7 @@ def _loaded_before(file: RawFile, source_file_id: str, layout: str, load: _Load)
     if file.feed.repeated_content == "load":
         return None
     for version in load.contents.get(source_file_id, []):
-        is_whole = version.status in _READ and not _is_held_back(version)
+        is_whole = version.is_read and not _is_held_back(version)
         if is_whole and version.feed == file.feed.name and _is_read_as(layout, file, version, load):
             return version
     return None
@@ -310,7 +309,7 @@ def _is_read_as(layout: str, file: RawFile, version: FileVersion, load: _Load) -
 
 
 def _is_held_back(version: FileVersion) -> bool:
-    return version.status in _READ and version.reason is not None
+    return version.is_read and version.reason is not None
 
 
 def _failed_by_other_limits(version: FileVersion, limits: Limits) -> bool:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _WINDOW_BYTES = 64 << 20
 _WINDOW_FILES = 1_000
-_READ = ("loaded", "appended", "replaced")
 OUTCOMES = {
     "bronze.driver_events": ("silver.driver_events", "silver.rejected_driver_events"),
     "bronze.companies": ("silver.company_history", "silver.rejected_companies"),
@@ -329,7 +328,7 @@ def _check_raw_files(lake: Lake, listing: Listing, manifests: dict[int, Manifest
             checked.add("raw files not loaded yet")
         elif (chain[-1].file_bytes, chain[-1].modified_at) != (file.size, file.modified_at):
             checked.add("raw files changed since")
-        elif all(version.status in _READ for version in chain):
+        elif all(version.is_read for version in chain):
             checked.add("raw files compared")
             try:
                 yield from _check_raw_file(lake, file.path, chain)

@@ -57,3 +57,8 @@ class FileVersion:
     cut_bytes: int = 0
     other_bytes: int = 0
     cr_bytes: int = 0
+
+    @property
+    def is_read(self) -> bool:
+        """Whether its records are in bronze."""
+        return self.status in {"loaded", "appended", "replaced"}

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ingest.sample import write_sample
-from tests.integration.lakes import difference, read_table, records_of_bronze
+from tests.integration.lakes import difference, loaded_at, read_table, records_of_bronze
 from tests.integration.worker import BUILD_UNTESTED, PROJECT
 from tests.reference import RawTree, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
     from pathlib import Path
 
 TORTURE = os.environ.get("TORTURE") == "1"
@@ -114,11 +113,6 @@ class Deployment:
         runs = read_table(self.lake, "audit.pipeline_runs") if (self.lake / "audit" / "pipeline_runs").exists() else []
         assert {run["status"] for run in runs} <= {"succeeded", "failed", "abandoned"}
 
-    def loaded_at(self, load_id: int) -> datetime:
-        rows = read_table(self.lake, "bronze.source_files")
-        time: datetime = next(row["_loaded_at"] for row in rows if row["_load_id"] == load_id)
-        return time
-
 
 def ends_with(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Wait for the end of a command; give its exit code and what it said, which a failing test shows too."""
@@ -143,7 +137,7 @@ def test_a_load_and_a_build_killed_at_every_step_end_as_if_undisturbed(deploymen
     for step in some(LOAD_STEPS, [2, 4, 5, 7, 9]):
         deployment.die_at(step, "ingest", "--settle", "0")
     assert deployment.load() == 0
-    undisturbed = [deployment.tree.load(load_id=1, loaded_at=deployment.loaded_at(1))]
+    undisturbed = [deployment.tree.load(load_id=1, loaded_at=loaded_at(deployment.lake, 1))]
     bronze = records_of_bronze(deployment.lake)
     for feed, records in undisturbed[0].items():
         assert sorted(map(repr, bronze[feed])) == sorted(map(repr, records))
@@ -152,7 +146,7 @@ def test_a_load_and_a_build_killed_at_every_step_end_as_if_undisturbed(deploymen
     for load_id in (2, 3):
         deployment.next_day()
         assert deployment.load() == 0
-        undisturbed.append(deployment.tree.load(load_id=load_id, loaded_at=deployment.loaded_at(load_id)))
+        undisturbed.append(deployment.tree.load(load_id=load_id, loaded_at=loaded_at(deployment.lake, load_id)))
         for step in some(BUILD_STEPS, [3, 8, -5]) if load_id == 3 else ():
             deployment.die_at(step, "dbt", *BUILD_UNTESTED)
         assert deployment.build() == 0

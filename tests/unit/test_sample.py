@@ -418,12 +418,6 @@ def test_only_a_sample_can_grow(tmp_path: Path) -> None:
         write_sample(tmp_path / "raw", **DAY, grow=True)
 
 
-@pytest.mark.parametrize("name", ["batches", "events_per_batch", "companies"])
-def test_numbers_below_one_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(IngestError, match=rf"^--{name.replace('_', '-')} is 0, but must be at least 1\.$"):
-        write_sample(tmp_path / "raw", **DAY | {name: 0})
-
-
 def test_no_event_lies_in_the_future(tmp_path: Path) -> None:
     with pytest.raises(IngestError, match=r"^--batches is 99999, but only 29064 fit between 2024-03-04 and the end"):
         write_sample(tmp_path / "raw", **DAY | {"batches": 99_999})
