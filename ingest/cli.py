@@ -78,12 +78,20 @@ def commands() -> None:
     """  # noqa: D301 - click asks for the character itself
 
 
+def resolved(context: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    """Take a typed path from the working folder, any other from the project's: there is one lake, wherever one is."""
+    if path is None or path.is_absolute():
+        return path
+    is_typed = context.get_parameter_source(str(option.name)) is click.core.ParameterSource.COMMANDLINE
+    return (Path.cwd() if is_typed else PROJECT) / path
+
+
 raw_option = click.option(
-    "--raw", envvar="RAW_ROOT", type=place, metavar="PATH", default="data/raw",
+    "--raw", envvar="RAW_ROOT", type=place, callback=resolved, metavar="PATH", default="data/raw",
     show_default=True, show_envvar=True, help="Folder of the raw files, or s3a://bucket/name.",
 )  # fmt: skip
 lake_option = click.option(
-    "--lake", envvar="LAKE_ROOT", type=place, metavar="PATH", default="data/processed/medallion",
+    "--lake", envvar="LAKE_ROOT", type=place, callback=resolved, metavar="PATH", default="data/processed/medallion",
     show_default=True, show_envvar=True, help="Folder of the lake, or s3a://...; dbt finds it by the variable.",
 )  # fmt: skip
 
@@ -108,7 +116,7 @@ def load_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--max-file-bytes", type=click.IntRange(min=1), default=Limits.max_file_bytes,
                      show_default=True, help="A file with more uncompressed bytes fails."),
         click.option("--kafka", envvar="KAFKA_CONFIG", show_envvar=True, metavar="FILE",
-                     type=click.Path(path_type=Path),
+                     type=click.Path(path_type=Path), callback=resolved,
                      help="Also load the feeds' topics; properties of Kafka's client, such as bootstrap.servers."),
         click.option("--target", envvar="DBT_TARGET", show_envvar=True,
                      help="Target in profiles/profiles.yml: where Spark does its work; the profile's default if none."),
@@ -206,13 +214,15 @@ def sample(*, out: Path, batches: int, events_per_batch: int, companies: int, se
 
 @commands.command()
 @lake_option
-@click.option("--raw", type=place, metavar="FOLDER", help="Also count the raw files that wait for a load.")
+@click.option(
+    "--raw", type=place, callback=resolved, metavar="FOLDER", help="Also count the raw files that wait for a load."
+)
 def status(*, lake: Path, raw: Path | None) -> None:
     """Say what the lake holds, what is waiting, and what needs a person.
 
     Exit code 1 if something does.
     """
-    settings = Settings(PROJECT, _resolved("raw", raw or Path()), Lake(_resolved("lake", lake)), Limits())
+    settings = Settings(PROJECT, raw or Path(), Lake(lake), Limits())
     listing = list_raw(settings.raw, settings.feeds) if raw else None
     needs = show_status(settings.lake, Console(highlight=False), settings.feeds, listing, settings.limits)
     for sentence in needs:
@@ -237,7 +247,7 @@ def trace(*, lake: Path, raw: Path, as_json: bool, **question: Any) -> None:
     """
     from ingest.trace import MOST_RECORDS, Question, print_lives, trace  # a load needs none of it
 
-    lives = trace(Lake(_resolved("lake", lake)), _resolved("raw", raw), Question(**question))
+    lives = trace(Lake(lake), raw, Question(**question))
     if as_json:
         click.echo(json.dumps(lives, default=str, indent=1))
     elif lives:
@@ -254,6 +264,7 @@ def trace(*, lake: Path, raw: Path, as_json: bool, **question: Any) -> None:
 @click.option(
     "--raw",
     type=place,
+    callback=resolved,
     metavar="FOLDER",
     help="Also hold bronze to the raw files here that are still as they were when they were loaded.",
 )
@@ -262,7 +273,7 @@ def verify(*, lake: Path, raw: Path | None) -> None:  # fmt: skip
 
     Exit code 1 if not, with the first violations by file and line.
     """
-    settings = Settings(PROJECT, _resolved("raw", raw or Path()), Lake(_resolved("lake", lake)), Limits())
+    settings = Settings(PROJECT, raw or Path(), Lake(lake), Limits())
     listing = list_raw(settings.raw, settings.feeds) if raw else None
     checked = Checked()
     found = 0
@@ -277,21 +288,22 @@ def verify(*, lake: Path, raw: Path | None) -> None:  # fmt: skip
 
 @commands.command()
 @lake_option
-@click.option("--out", type=click.Path(path_type=Path), default=Path("target/report.html"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), callback=resolved, default=Path("target/report.html"),
+              show_default=True)  # fmt: skip
 def report(*, lake: Path, out: Path) -> None:
     """Write a page on the state of the lake: one HTML file that loads nothing and opens in any browser."""
     from ingest.lake_report import write_report  # half a second of imports that no other command needs
 
-    path = _resolved("out", out)
-    write_report(Lake(_resolved("lake", lake)), path)
-    click.echo(f"{out}: open it in a browser")
+    write_report(Lake(lake), out)
+    shown = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
+    click.echo(f"{shown}: open it in a browser")
 
 
 @commands.command()
 @lake_option
 def experiment(*, lake: Path) -> None:
     """Compare the variants of silver that 'make experiment' has built."""
-    show_experiment(Lake(_resolved("lake", lake)), Console(highlight=False, soft_wrap=True))
+    show_experiment(Lake(lake), Console(highlight=False, soft_wrap=True))
 
 
 @commands.command()
@@ -308,7 +320,7 @@ def maintain(*, lake: Path, days: int, dry_run: bool) -> None:
     table.add_column("table")
     for name in ("files read", "after", "files kept", "after", "bytes kept", "after"):
         table.add_column(name, justify="right")
-    for done in maintain_tables(Lake(_resolved("lake", lake)), days=days, dry_run=dry_run):
+    for done in maintain_tables(Lake(lake), days=days, dry_run=dry_run):
         _, *counts = astuple(done)
         table.add_row(done.table, *(f"{count:,}" for count in counts))
     Console(highlight=False).print(table)
@@ -322,7 +334,7 @@ def maintain(*, lake: Path, days: int, dry_run: bool) -> None:
               help="What the files are.")  # fmt: skip
 def export(*, lake: Path, table: str, folder: Path, file_format: Literal["parquet", "csv"]) -> None:
     """Write a table, as it is now, as plain files for those who have no Delta reader."""
-    rows = export_table(Lake(_resolved("lake", lake)), table, Path.cwd() / folder, file_format)
+    rows = export_table(Lake(lake), table, Path.cwd() / folder, file_format)
     click.echo(f"{rows:,} rows of {table} in {folder}")
 
 
@@ -331,7 +343,7 @@ def export(*, lake: Path, table: str, folder: Path, file_format: Literal["parque
 @click.option("--run", "run_id", required=True, metavar="RUN_ID", help="A build's run_id, as in audit.pipeline_runs.")
 def as_of(*, lake: Path, run_id: str) -> None:
     """Say which version each table had after a build, with a line of SQL to read it; of the last 30 days."""
-    up_to, versions = versions_at(Lake(_resolved("lake", lake)), run_id)
+    up_to, versions = versions_at(Lake(lake), run_id)
     for table, version in versions.items():
         click.echo(f"select * from {table} version as of {version}")
     for feed in ("driver_events", "companies", "source_files"):
@@ -354,16 +366,8 @@ def _settings(
     if kafka:
         from ingest.topics import read_config  # needs Kafka's client, which not everybody has
 
-        config = read_config(_resolved("kafka", kafka))
-    return Settings(PROJECT, _resolved("raw", raw), Lake(_resolved("lake", lake)), limits, target, config)
-
-
-def _resolved(option: str, path: Path) -> Path:
-    """Take a typed path from the working folder, any other from the project's: there is one lake, wherever one is."""
-    if path.is_absolute():
-        return path
-    source = click.get_current_context().get_parameter_source(option)
-    return (Path.cwd() if source is click.core.ParameterSource.COMMANDLINE else PROJECT) / path
+        config = read_config(kafka)
+    return Settings(PROJECT, raw, Lake(lake), limits, target, config)
 
 
 def _load(settings: Settings, report: Report, *, with_metastore: bool) -> int:

@@ -13,7 +13,7 @@ import jinja2
 from ingest.charts import bars, line, stacked_bars
 from ingest.lake import check_is_lake, has_table, literal, query, query_if_there
 from ingest.load import learn
-from ingest.status import findings
+from ingest.status import findings, last_run
 
 if TYPE_CHECKING:
     from ingest.lake import Lake
@@ -48,7 +48,7 @@ def facts(lake: Lake, files: list[Row], enrichment: list[Row]) -> Row:
         "files": len(files),
         "unreconciled": sum(not row["is_reconciled"] for row in files),
         "loads": len({row["_load_id"] for row in files}),
-        "build": query_if_there(lake, "audit.pipeline_runs", "select * from t order by started_at desc limit 1"),
+        "build": last_run(lake),
         "match": enrichment[-1] if enrichment else None,
         "needs": findings(lake, learn(lake)),
         "reasons": _reasons(files),

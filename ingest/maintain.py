@@ -7,7 +7,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ingest.errors import IngestError
-from ingest.lake import clear_staging, has_table, literal, only_builder, only_writer, open_table, query, tables_of
+from ingest.lake import (
+    clear_staging,
+    literal,
+    only_builder,
+    only_writer,
+    open_table,
+    query,
+    query_if_there,
+    tables_of,
+)
 from ingest.places import sizes_in
 from ingest.status import MODELS
 
@@ -85,11 +94,7 @@ def versions_at(lake: Lake, run_id: str) -> tuple[int, dict[str, int]]:
 
     Raises IngestError if there was no such build, or it is too long ago to be read.
     """
-    runs = (
-        query(lake, f"select * from t where run_id = {literal(run_id)}", t="audit.pipeline_runs")
-        if has_table(lake, "audit.pipeline_runs")
-        else []
-    )
+    runs = query_if_there(lake, "audit.pipeline_runs", f"select * from t where run_id = {literal(run_id)}")
     if not runs:
         message = f"no build has the run id {run_id!r}: audit.pipeline_runs has those that there were."
         raise IngestError(message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -79,8 +79,7 @@ def known_versions(lake: Lake) -> list[FileVersion]:
 
     Of a topic's partition, which has a row for each load, it is the newest.
     """
-    names = [field.name for field in fields(FileVersion) if field.name not in MANIFEST_ONLY]
-    columns = ", ".join(COLUMNS.get(name, name) for name in names)
+    columns = ", ".join(COLUMNS.get(name, name) for name in TABLE_FIELDS)
     sql = f"""
         select {columns} from (
             select *, max(_load_id) over (partition by _source_file) as newest_load_id from t
@@ -89,7 +88,7 @@ def known_versions(lake: Lake) -> list[FileVersion]:
         order by _load_id
     """
     rows = query_if_there(lake, SOURCE_FILES, sql)
-    return [FileVersion(**dict(zip(names, row.values(), strict=True)), **MANIFEST_ONLY) for row in rows]
+    return [FileVersion(**dict(zip(TABLE_FIELDS, row.values(), strict=True))) for row in rows]
 
 
 def complete_version(lake: Lake, source_file: str, loaded_at: datetime) -> FileVersion | None:
@@ -106,17 +105,8 @@ def _versions(path: Path) -> dict[str, FileVersion]:
 
 
 COLUMNS = {name: f"_{name}" for name in ("source_file", "source_file_id", "load_id", "loaded_at")}
-MANIFEST_ONLY: dict[str, Any] = {
-    "layout": None,
-    "has_bom": False,
-    "held_back_bytes": 0,
-    "read_to": 0,
-    "open_line_at": None,
-    "records_id": None,
-    "cut_bytes": 0,
-    "other_bytes": 0,
-    "cr_bytes": 0,
-}
+# What only the JSON manifests have of a version has a default.
+TABLE_FIELDS = tuple(field.name for field in fields(FileVersion) if field.default is MISSING)
 
 
 def _as_json(manifest: Manifest) -> dict[str, Any]:
@@ -138,7 +128,7 @@ def _as_json(manifest: Manifest) -> dict[str, Any]:
 
 def _version(content: dict[str, Any]) -> FileVersion:
     names = {field.name: COLUMNS.get(field.name, field.name) for field in fields(FileVersion)}
-    known = MANIFEST_ONLY | {name: content[key] for name, key in names.items() if key in content}
+    known = {name: content[key] for name, key in names.items() if key in content}
     known |= {name: datetime.fromisoformat(known[name]) for name in ("loaded_at", "modified_at")}
     return FileVersion(**known)
 

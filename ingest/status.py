@@ -103,7 +103,7 @@ def _progress(lake: Lake, knowledge: Knowledge, listing: Listing | None, limits:
     """Say which load and build were the last, and what the next ones would find."""
     if knowledge.load_id:
         yield f"last load: {knowledge.load_id}, of {knowledge.loaded_at:%Y-%m-%d %H:%M:%S} UTC"
-    for run in _last_run(lake):
+    for run in last_run(lake):
         at = f"{run['started_at']:%Y-%m-%d %H:%M:%S} UTC"
         yield f"last build: {run['status']}, of {at}, up to load {run['up_to_load_id']}"
     waiting = knowledge.load_id - _built_up_to(lake)
@@ -116,17 +116,21 @@ def _progress(lake: Lake, knowledge: Knowledge, listing: Listing | None, limits:
         )
 
 
-def _last_run(lake: Lake) -> list[dict[str, Any]]:
+def last_run(lake: Lake) -> list[dict[str, Any]]:
     return query_if_there(lake, "audit.pipeline_runs", "select * from t order by started_at desc limit 1")
 
 
 def _built_up_to(lake: Lake) -> int:
     """Give the load up to which every table of silver and gold is complete."""
-    sql = "select step, max(complete_up_to_load_id) as load_id from t group by step"
-    numbers = {
-        row["step"].rpartition(".")[2]: row["load_id"] or 0 for row in query_if_there(lake, "audit.pipeline_steps", sql)
-    }
+    numbers = complete_up_to(lake)
     return min(numbers.get(model, 0) for model in MODELS)
+
+
+def complete_up_to(lake: Lake) -> dict[str, int]:
+    """Give, by the names of models and tests, the load up to which each is complete."""
+    sql = "select step, max(complete_up_to_load_id) as load_id from t group by step"
+    steps = query_if_there(lake, "audit.pipeline_steps", sql)
+    return {row["step"].rpartition(".")[2]: row["load_id"] or 0 for row in steps}
 
 
 def _undeclared_keys(lake: Lake, feeds: Sequence[Feed]) -> Iterator[str]:
@@ -153,7 +157,7 @@ def _failed_files(knowledge: Knowledge) -> Iterator[str]:
 
 def _audit_findings(lake: Lake, knowledge: Knowledge) -> Iterator[str]:
     """Say what the audit of the last build holds against it."""
-    for run in _last_run(lake):
+    for run in last_run(lake):
         if run["status"] == "failed":
             yield f"the last build failed in {run['failed_step']}: see to it and run 'dbt build' again"
         elif run["status"] != "succeeded" and not is_held(lake, BUILD_LOCK):

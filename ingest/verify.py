@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ingest.errors import IngestError
 from ingest.lake import check_is_lake, column_types, has_table, literal, open_table, query, query_batches, tables_of
-from ingest.manifest import MANIFEST_ONLY, SOURCE_FILES, Manifest, known_versions, read_manifest
+from ingest.manifest import SOURCE_FILES, TABLE_FIELDS, Manifest, known_versions, read_manifest
 from ingest.places import names_in
 from ingest.raw_records import raw_records, record_bytes
 from ingest.records import LONG_RECORD_BYTES
+from ingest.status import complete_up_to
 from ingest.versions import TOPICS, FileVersion
 
 if TYPE_CHECKING:
@@ -114,8 +115,7 @@ def _check_rows(manifest: Manifest, rows: dict[str, list[FileVersion]]) -> Itera
 
 
 def _is_same(row: FileVersion, version: FileVersion) -> bool:
-    names = [field.name for field in fields(FileVersion) if field.name not in MANIFEST_ONLY]
-    return all(getattr(row, name) == getattr(version, name) for name in names)
+    return all(getattr(row, name) == getattr(version, name) for name in TABLE_FIELDS)
 
 
 # Bronze
@@ -276,15 +276,9 @@ def _check_strangers(lake: Lake, feed: Feed, manifests: dict[int, Manifest]) -> 
 
 def _check_outcomes(lake: Lake, table: str, outcomes: Sequence[str], checked: Checked) -> Iterator[str]:
     """Find records of a table that are not once in what is made of it, up to the load that was built."""
-    if not has_table(lake, "audit.pipeline_steps"):
-        return
-    built = {
-        row["step"].rpartition(".")[2]: row["load_id"]
-        for row in query(lake, "select step, max(complete_up_to_load_id) as load_id from t group by step",
-                         t="audit.pipeline_steps")
-    }  # fmt: skip
+    built = complete_up_to(lake)
     names = [name.partition(".")[2] for name in (table, *outcomes)]
-    up_to = min(built.get(name) or 0 for name in (names[1:] if table.startswith("bronze.") else names))
+    up_to = min(built.get(name, 0) for name in (names[1:] if table.startswith("bronze.") else names))
     lost = [name for name in (table, *outcomes) if up_to and not has_table(lake, name)]
     if lost or not up_to:
         yield from (f"{name} is not there, but was built up to load {up_to}." for name in lost)

@@ -1,6 +1,9 @@
 {{ config(unique_key=['event_date', 'driver_id']) }}
 {%- set loads = loads_to_read() %}
-{%- do plan_write(can_match=touched_dates('target.event_date', loads, ref('enriched_driver_events'))) %}
+{%- do plan_write(
+    is_needed=has_new_records(loads, 'driver_events'),
+    can_match=touched_dates('target.event_date', loads, ref('enriched_driver_events'))
+) %}
 
 with
 

@@ -5,6 +5,7 @@
     )
 }}
 {%- set loads = loads_to_read() %}
+{%- do plan_write(is_needed=has_new_records(loads, 'driver_events')) %}
 
 with
 

@@ -1,5 +1,6 @@
 {{ config(incremental_strategy='append', unique_key=['_load_id', '_source_file', '_source_line']) }}
 {%- set loads = loads_to_read() %}
+{%- do plan_write(is_needed=has_new_records(loads, 'driver_events')) %}
 {%- set valid = '(select * from ' ~ ref('staged_driver_events') ~ ' where reject_reason is null)' %}
 
 with

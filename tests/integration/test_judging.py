@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 GOLD = "enriched_driver_events"
 TESTED = ("--select", GOLD, "--exclude-resource-type", "unit_test")
+COMPANY = b'{"company_id":"c","name":"C","active":"true"}\n'
+EVENT_TABLES = {
+    "silver/driver_events",
+    "silver/rejected_driver_events",
+    "gold/driving_sessions",
+    "gold/daily_driver_activity",
+}
+COMPANY_TABLES = {"silver/company_history", "silver/companies", "silver/rejected_companies"}
+GOLD_TABLES = {"gold/enriched_driver_events", "gold/daily_company_activity"}
 EVENT = b'{"driver_id":"d","event_timestamp":"2024-03-04T06:00:00Z","event_type":"start","company_id":"c"}\n'
 
 
@@ -43,14 +52,19 @@ def judged_up_to(lake: Path) -> int:
     return max(row["complete_up_to_load_id"] or 0 for row in steps if f"primary_key_{GOLD}" in row["step"])
 
 
-def test_a_load_stays_to_be_tested_until_its_test_has_passed(worker: Worker, raw: Path, lake: Path) -> None:
-    (raw / "events" / "new.jsonl").write_bytes(EVENT)
+def written_by_a_run(worker: Worker, file: Path, text: bytes) -> set[str]:
+    """Load this file and make the models; give the tables of silver and gold that have a new version."""
+    file.write_bytes(text)
     assert worker.load() == 0
-    before = table_versions(lake)
+    before = table_versions(worker.lake)
     assert worker.dbt("run") == 0
-    after = table_versions(lake)
-    assert after["silver/company_history"] == before["silver/company_history"]
-    assert after["silver/driver_events"] == before["silver/driver_events"] + 1
+    after = table_versions(worker.lake)
+    return {table for table in after if after[table] != before[table]}
+
+
+def test_a_load_stays_to_be_tested_until_its_test_has_passed(worker: Worker, raw: Path, lake: Path) -> None:
+    assert written_by_a_run(worker, raw / "events" / "new.jsonl", EVENT) == EVENT_TABLES | GOLD_TABLES
+    assert written_by_a_run(worker, raw / "companies_new.jsonl", COMPANY) == COMPANY_TABLES | GOLD_TABLES
     for table, wanted in run([records_of_bronze(lake)]).items():
         assert difference(read_table(lake, table), wanted) == [], table
     doubled(lake, "_load_id = 3")
@@ -59,7 +73,7 @@ def test_a_load_stays_to_be_tested_until_its_test_has_passed(worker: Worker, raw
         assert judged_up_to(lake) == 2
     DeltaTable(lake / "gold" / GOLD).restore(DeltaTable(lake / "gold" / GOLD).version() - 1)
     assert worker.dbt("build", *TESTED) == 0
-    assert judged_up_to(lake) == 3
+    assert judged_up_to(lake) == 4
     doubled(lake, "_load_id = 1")
     assert worker.dbt("build", *TESTED) == 0
     assert worker.dbt("test", *TESTED) == 1
