@@ -34,13 +34,14 @@ from ingest.manifest import (
 )
 from ingest.places import is_on_disk, remove, send
 from ingest.staging import Limits, StagedLoad, changed_files, is_certain, stage
+from ingest.versions import TOPICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pyspark.sql import SparkSession
 
-    from ingest.discovery import Listing
+    from ingest.discovery import Listing, RawFile
     from ingest.feeds import Feed
     from ingest.report import Report
     from ingest.versions import FileVersion
@@ -57,7 +58,7 @@ class Knowledge:
 
     def add(self, version: FileVersion) -> None:
         self.newest[version.source_file] = version
-        if version.is_read:
+        if version.is_read and not version.source_file.startswith(TOPICS):
             self.contents[version.source_file_id].append(version)
         self.load_id = max(self.load_id, version.load_id)
         self.loaded_at = max(self.loaded_at, version.loaded_at)
@@ -68,12 +69,12 @@ class Memory:
     """What a process that loads again and again need not find out or say again.
 
     That is: what the lake knew when bronze.source_files had this `version`; the size and time of files that were hashed
-    and need not be, while these stay; and the ignored paths that a manifest of this process has.
+    and found to be as in the load of this number; and the ignored paths that a manifest of this process has.
     """
 
     knowledge: Knowledge = field(default_factory=Knowledge)
-    version: int | None = None
-    at_rest: dict[str, tuple[int, datetime]] = field(default_factory=dict)
+    version: str | None = None
+    at_rest: dict[str, tuple[int, datetime, int]] = field(default_factory=dict)
     ignored: set[tuple[str, str]] = field(default_factory=set)
 
 
@@ -121,6 +122,7 @@ def run_load(
             memory.knowledge = learn(lake)
         memory.version = None  # what is staged from here on is known before it is in the table
         knowledge = memory.knowledge
+        is_listed = False
         check_load_ids(lake, feeds, knowledge.load_id)
         add_declared_keys(lake, feeds)
         for plan in _plans(settings, listing, knowledge, report, lake.spool):
@@ -128,12 +130,14 @@ def run_load(
                 hand_over(lake, plan)
                 write_manifest(lake.plan, plan)
                 manifests.append(finish(lake, feeds, report, start_spark))
+                is_listed = True
             elif not manifests or plan.unreadable:
                 if keeps_empty:
                     write_manifest(lake.manifest(plan.loaded_at), plan)
+                    is_listed = True
                 manifests.append(plan)
         memory.version = _version(lake)
-        memory.ignored |= set(listing.ignored)
+        memory.ignored |= set(listing.ignored if is_listed else ())
         return manifests
 
 
@@ -144,13 +148,16 @@ def preview_load(settings: Settings, report: Report) -> list[Manifest]:
         return list(_plans(settings, listing, learn(settings.lake), report, Path(folder) / "staging"))
 
 
-def _version(lake: Lake) -> int | None:
-    return open_table(lake, SOURCE_FILES).version() if has_table(lake, SOURCE_FILES) else None
+def _version(lake: Lake) -> str | None:
+    if not has_table(lake, SOURCE_FILES):
+        return None
+    table = open_table(lake, SOURCE_FILES)
+    return f"{table.metadata().id} {table.version()}"
 
 
 def learn(lake: Lake) -> Knowledge:
     knowledge = Knowledge()
-    for version in known_versions(lake):
+    for version in known_versions(lake, only_newest_of_topics=True):
         knowledge.add(version)
     return knowledge
 
@@ -287,11 +294,13 @@ def _stage_files(
 ) -> StagedLoad:
     now = datetime.now(UTC)
     at_rest = settings.memory.at_rest
-    files = [
-        file
-        for file in changed_files(listing, knowledge.newest, now=now, limits=settings.limits)
-        if file.name not in knowledge.newest or at_rest.get(file.name) != (file.size, file.modified_at)
-    ]
+
+    def state(file: RawFile) -> tuple[int, datetime, int]:
+        version = knowledge.newest.get(file.name)
+        return file.size, file.modified_at, version.load_id if version else 0
+
+    changed = changed_files(listing, knowledge.newest, now=now, limits=settings.limits)
+    files = [file for file in changed if at_rest.get(file.name) != state(file)]
     with report.staging(files) as on_progress:
         staged: StagedLoad = stage(
             files,
@@ -308,7 +317,7 @@ def _stage_files(
     if not staged.has_more:
         not_same = {version.source_file for version in staged.versions} | dict(staged.unreadable).keys()
         at_rest.update(
-            (file.name, (file.size, file.modified_at))
+            (file.name, state(file))
             for file in files
             if file.name not in not_same and is_certain(file, knowledge.newest.get(file.name), now)
         )

@@ -74,20 +74,17 @@ def newest_load_id(lake: Lake) -> int:
     return row["load_id"] or 0
 
 
-def known_versions(lake: Lake) -> list[FileVersion]:
+def known_versions(lake: Lake, *, only_newest_of_topics: bool = False) -> list[FileVersion]:
     """Read bronze.source_files, in order of loads; what only the JSON manifests keep is left at its default.
 
-    Of a topic's partition, which has a row for each load, it is the newest.
+    A partition of a topic has a row for each load, of which a load needs only the newest.
     """
     columns = ", ".join(COLUMNS.get(name, name) for name in TABLE_FIELDS)
-    sql = f"""
-        select {columns} from (
-            select *, max(_load_id) over (partition by _source_file) as newest_load_id from t
-        ) as files
-        where _load_id = newest_load_id or _source_file not like '{TOPICS}%'
-        order by _load_id
-    """
-    rows = query_if_there(lake, SOURCE_FILES, sql)
+    with_newest = "(select *, max(_load_id) over (partition by _source_file) as newest from t)"
+    is_wanted = f"_load_id = newest or _source_file not like '{TOPICS}%'" if only_newest_of_topics else "true"
+    rows = query_if_there(
+        lake, SOURCE_FILES, f"select {columns} from {with_newest} as files where {is_wanted} order by _load_id"
+    )
     return [FileVersion(**dict(zip(TABLE_FIELDS, row.values(), strict=True))) for row in rows]
 
 

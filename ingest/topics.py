@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ingest.staging import Limits
 
 ANSWER_SECONDS = 30
-NEXT_ANSWER_SECONDS = 3  # once a partition could not be read: there may be many of its kind
+NEXT_ANSWER_SECONDS = 10  # once a partition could not be read: there may be many of its kind
 _BATCH_MESSAGES, _BATCH_SECONDS = 10_000, 0.1
 DEFAULTS: dict[str, Any] = {"log_level": 0, "group.id": "medallion"}
 # A transaction's messages count when it is committed; a partition says at once where it ends for now.

@@ -154,8 +154,8 @@ class Watch:
 
         end_java()
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-        if self.is_told_to_end:
-            return
         os.environ[FAILURES] = str(failures)
         os.chdir(self._folder)
+        if self.is_told_to_end:
+            return
         os.execv(sys.executable, [sys.executable, "-m", "ingest", *sys.argv[1:]])  # noqa: S606 - it is this command

@@ -247,22 +247,29 @@ def test_what_a_process_remembers_hides_no_file_and_is_said_once(raw: Path, lake
     settings = Settings(PROJECT, raw, Lake(lake), Limits(settle_seconds=0))
     file = raw / "events" / "a.jsonl"
     (raw / "events" / "notes.txt").touch()
-    ignored, unreadable, statuses = [], [], []
-    for ids, report in [
-        ("1", Report("text")),
-        ("12", Interrupting(file)),
-        ("12", Report("text")),
-        ("123", Report("text")),
+    run_load(settings, Report("text"), lambda: spark, keeps_empty=False)
+    found = []
+    for ids, at, report in [
+        ("1", 1, Report("text")),
+        ("12", 2, Interrupting(file)),
+        ("12", 2, Report("text")),
+        ("12", 3, Report("text")),
+        ("123", 4, Report("text")),
+        ("12", 3, Report("text")),
     ]:
         file.write_bytes(events(*ids))
-        os.utime(file, (1_700_000_000, 1_700_000_000 + len(ids)))
+        os.utime(file, (1_700_000_000, 1_700_000_000 + at))
         (manifest,) = run_load(settings, report, lambda: spark)
-        ignored.append([name for name, _ in manifest.ignored])
-        unreadable.append([name for name, _ in manifest.unreadable])
-        statuses.append([version.status for version in manifest.versions])
-    assert statuses == [["loaded"], [], ["appended"], ["appended"]]
-    assert unreadable == [[], ["events/a.jsonl"], [], []]
-    assert ignored == [["events/notes.txt"], [], [], []]
+        names = [[name for name, _ in entries] for entries in (manifest.ignored, manifest.unreadable)]
+        found.append(([version.status for version in manifest.versions], *names))
+    assert found == [
+        (["loaded"], ["events/notes.txt"], []),
+        ([], [], ["events/a.jsonl"]),
+        (["appended"], [], []),
+        ([], [], []),
+        (["appended"], [], []),
+        (["duplicate_content"], [], []),
+    ]
     assert event_ids(lake) == {"1": 1, "2": 1, "3": 1}
 
 
