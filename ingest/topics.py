@@ -158,7 +158,7 @@ def stage_messages(
                     unreadable.append((partition.name, f"this partition cannot be read: {_sentence(error)}"))
                     patience = min(patience, NEXT_ANSWER_SECONDS)
     except KafkaException as error:
-        why = f"no topic can be read: {_sentence(error)}" + (f" ({causes[-1]})" if causes else "")
+        why = f"no topic can be read: {_sentence(error)}" + (f" ({causes[0]})" if causes else "")
         unreadable.append((f"{TOPICS}{config['bootstrap.servers']}", why))
     parts = {feed: paths for feed, bundle in load.bundles.items() if (paths := bundle.finish())}
     return StagedLoad(tuple(load.versions), parts, () if has_more else tuple(unreadable), has_more)
