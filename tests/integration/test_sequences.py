@@ -128,8 +128,9 @@ class Producer:
         self.any_file().write_text(self.events(), encoding="utf-8")
 
     def repeat(self) -> None:
+        repeated = self.any_file()
         self.written += 1
-        shutil.copy(self.any_file(), self.raw / "events" / f"{self.written:03}.jsonl")
+        shutil.copy(repeated, self.raw / "events" / f"{self.written:03}.jsonl")
 
     def change_companies(self) -> None:
         path = self.raw / "companies.jsonl"
