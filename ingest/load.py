@@ -118,7 +118,7 @@ def run_load(
         check_bronze(lake, feeds)
         manifests = [finish(lake, feeds, report, start_spark)] if lake.plan.exists() else []
         memory = settings.memory
-        if memory.version is None or memory.version != _version(lake):
+        if memory.version is None or memory.version != _table_version(lake):
             memory.knowledge = learn(lake)
         memory.version = None  # what is staged from here on is known before it is in the table
         knowledge = memory.knowledge
@@ -136,7 +136,7 @@ def run_load(
                     write_manifest(lake.manifest(plan.loaded_at), plan)
                     is_listed = True
                 manifests.append(plan)
-        memory.version = _version(lake)
+        memory.version = _table_version(lake)
         memory.ignored |= set(listing.ignored if is_listed else ())
         return manifests
 
@@ -148,7 +148,7 @@ def preview_load(settings: Settings, report: Report) -> list[Manifest]:
         return list(_plans(settings, listing, learn(settings.lake), report, Path(folder) / "staging"))
 
 
-def _version(lake: Lake) -> str | None:
+def _table_version(lake: Lake) -> str | None:
     if not has_table(lake, SOURCE_FILES):
         return None
     table = open_table(lake, SOURCE_FILES)
@@ -238,9 +238,8 @@ def finish(lake: Lake, feeds: tuple[Feed, ...], report: Report, start_spark: Cal
     with closing(lock_in_java(spark, lake.home / INGEST_LOCK)):
         for feed in read:
             with report.writing(feed.name):
-                bronze.append_records(
-                    spark, lake, feed, [lake.staging / path for path in plan.bundles[feed.name]], plan
-                )
+                parts = [lake.staging / path for path in plan.bundles[feed.name]]
+                bronze.append_records(spark, lake, feed, parts, plan)
         manifest = replace(plan, defective_records=bronze.defective_records(spark, lake, read, plan), bundles={})
         write_manifest(lake.manifest(plan.loaded_at), manifest)
         bronze.append_source_files(spark, lake, manifest)

@@ -7,16 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ingest.errors import IngestError
-from ingest.lake import (
-    clear_staging,
-    literal,
-    only_builder,
-    only_writer,
-    open_table,
-    query,
-    query_if_there,
-    tables_of,
-)
+from ingest.lake import clear_staging, literal, only_builder, only_writer, open_table, query, query_if_there, tables_of
 from ingest.places import sizes_in
 from ingest.status import MODELS
 

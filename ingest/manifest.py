@@ -70,8 +70,8 @@ def read_manifest(path: Path) -> Manifest:
 
 def newest_load_id(lake: Lake) -> int:
     """Give the number of the newest load that is committed, 0 if none is."""
-    (row,) = query_if_there(lake, SOURCE_FILES, "select max(_load_id) as load_id from t") or [{"load_id": None}]
-    return row["load_id"] or 0
+    rows = query_if_there(lake, SOURCE_FILES, "select max(_load_id) as load_id from t")
+    return (rows[0]["load_id"] or 0) if rows else 0
 
 
 def known_versions(lake: Lake, *, only_newest_of_topics: bool = False) -> list[FileVersion]:
@@ -80,11 +80,13 @@ def known_versions(lake: Lake, *, only_newest_of_topics: bool = False) -> list[F
     A partition of a topic has a row for each load, of which a load needs only the newest.
     """
     columns = ", ".join(COLUMNS.get(name, name) for name in TABLE_FIELDS)
-    with_newest = "(select *, max(_load_id) over (partition by _source_file) as newest from t)"
-    is_wanted = f"_load_id = newest or _source_file not like '{TOPICS}%'" if only_newest_of_topics else "true"
-    rows = query_if_there(
-        lake, SOURCE_FILES, f"select {columns} from {with_newest} as files where {is_wanted} order by _load_id"
-    )
+    wanted = "t"
+    if only_newest_of_topics:
+        wanted = f"""
+            (select *, max(_load_id) over (partition by _source_file) as newest from t) as files
+            where _load_id = newest or _source_file not like '{TOPICS}%'
+        """
+    rows = query_if_there(lake, SOURCE_FILES, f"select {columns} from {wanted} order by _load_id")
     return [FileVersion(**dict(zip(TABLE_FIELDS, row.values(), strict=True))) for row in rows]
 
 

@@ -156,7 +156,7 @@ def stage_messages(
                     has_more |= _stage_partition(consumer, partition, known.get(partition.name), load, patience)
                 except KafkaException as error:
                     unreadable.append((partition.name, f"this partition cannot be read: {_sentence(error)}"))
-                    patience = min(patience, NEXT_ANSWER_SECONDS)
+                    patience = NEXT_ANSWER_SECONDS
     except KafkaException as error:
         why = f"no topic can be read: {_sentence(error)}" + (f" ({causes[0]})" if causes else "")
         unreadable.append((f"{TOPICS}{config['bootstrap.servers']}", why))
@@ -253,11 +253,13 @@ def _messages(consumer: Consumer, patience: float) -> Iterator[Message]:
     """Yield messages as they come, and one with an error whenever the partition has no more for now."""
     give_up_at = time.monotonic() + patience
     while time.monotonic() < give_up_at:
-        for message in consumer.consume(_BATCH_MESSAGES, _BATCH_SECONDS):
+        messages = consumer.consume(_BATCH_MESSAGES, _BATCH_SECONDS)
+        for message in messages:
             error = message.error()
             if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
                 raise KafkaException(error)
             yield message
+        if messages:
             give_up_at = time.monotonic() + patience
     raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no message came in {patience} s"))  # noqa: SLF001
 

@@ -75,7 +75,7 @@ def sample_of_two_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
         write_sample(raw, batches=4, events_per_batch=500, companies=220, seed=7, grow=load_id == 2)
         assert worker.load() == 0
         loads.append(tree.load(load_id=load_id, loaded_at=loaded_at(lake, load_id)))
-        assert worker.dbt(*(BUILD if load_id == 2 else BUILD_UNTESTED)) == 0  # by then no load is tested yet
+        assert worker.dbt(*(BUILD if load_id == 2 else BUILD_UNTESTED)) == 0  # the second build tests both loads
     for name in ("raw", "lake"):
         shutil.copytree(folder / name, folder / "kept" / name)
     shutil.copy(folder / "raw.truth.jsonl", folder / "kept")
