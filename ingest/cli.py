@@ -99,18 +99,27 @@ lake_option = click.option(
 def duration(text: str) -> float:
     """Give the seconds of a time like `0.5s`, `10s`, `10` or `5m`. Raises click's BadParameter."""
     seconds = timeparse(f"{text}s" if text.replace(".", "").isdigit() else text)
-    if seconds is None or not 0 < seconds <= LONGEST_SECONDS:
+    if seconds is None or not 0 <= seconds <= LONGEST_SECONDS:
         message = f"wanted a time of at most a day, such as 0.5s, 10s or 5m; found {text!r}"
         raise click.BadParameter(message)
     return float(seconds)
+
+
+def pause(text: str) -> float:
+    """Give the seconds of such a time above zero. Raises click's BadParameter."""
+    seconds = duration(text)
+    if not seconds:
+        message = f"wanted a time above zero, such as 0.5s, 10s or 5m; found {text!r}"
+        raise click.BadParameter(message)
+    return seconds
 
 
 def load_options(command: Callable[..., None]) -> Callable[..., None]:
     options = [
         raw_option,
         lake_option,
-        click.option("--settle", type=click.FloatRange(min=0), default=Limits.settle_seconds, show_default=True,
-                     metavar="SECONDS", help="Hold back an unfinished last line while its file is younger than this."),
+        click.option("--settle", type=duration, default=f"{Limits.settle_seconds}s", show_default=True,
+                     metavar="TIME", help="Hold back an unfinished last line while its file is younger than this."),
         click.option("--max-record-bytes", type=click.IntRange(min=1), default=Limits.max_record_bytes,
                      show_default=True, help="A longer record is kept as the defect too_long."),
         click.option("--max-file-bytes", type=click.IntRange(min=1), default=Limits.max_file_bytes,
@@ -166,7 +175,7 @@ def build(*, force: bool, dbt_options: tuple[str, ...], **options: Any) -> None:
 @load_options
 @click.option(
     "--every",
-    type=duration,
+    type=pause,
     default="10s",
     show_default=True,
     metavar="TIME",

@@ -22,7 +22,16 @@ from typing import TYPE_CHECKING, Any
 from ingest.discovery import list_raw
 from ingest.errors import IngestError
 from ingest.feeds import read_feeds
-from ingest.lake import INGEST_LOCK, Lake, clear_staging, column_types, has_table, only_writer, open_table
+from ingest.lake import (
+    INGEST_LOCK,
+    Lake,
+    clear_staging,
+    column_types,
+    has_table,
+    only_writer,
+    open_table,
+    query_if_there,
+)
 from ingest.manifest import (
     SOURCE_FILES,
     Manifest,
@@ -116,15 +125,16 @@ def run_load(
     listing = list_raw(settings.raw, feeds)
     with only_writer(lake):
         check_bronze(lake, feeds)
+        add_declared_keys(lake, feeds)
         manifests = [finish(lake, feeds, report, start_spark)] if lake.plan.exists() else []
         memory = settings.memory
         if memory.version is None or memory.version != _table_version(lake):
             memory.knowledge = learn(lake)
+            check_builds(lake, memory.knowledge.load_id)
         memory.version = None  # what is staged from here on is known before it is in the table
         knowledge = memory.knowledge
         is_listed = False
         check_load_ids(lake, feeds, knowledge.load_id)
-        add_declared_keys(lake, feeds)
         for plan in _plans(settings, listing, knowledge, report, lake.spool):
             if plan.versions:
                 hand_over(lake, plan)
@@ -191,6 +201,18 @@ def check_load_ids(lake: Lake, feeds: tuple[Feed, ...], load_id: int) -> None:
             message = (
                 f"{table} has records of load {written}, but {SOURCE_FILES} knows of none after load {load_id}: one of "
                 "the two was restored or cut short. Nothing was changed: restore both from the same backup."
+            )
+            raise IngestError(message)
+
+
+def check_builds(lake: Lake, load_id: int) -> None:
+    """See that bronze has the loads that builds have read: models would leave out the next ones, of equal number."""
+    for row in query_if_there(lake, "audit.pipeline_runs", "select max(up_to_load_id) as load_id from t"):
+        if (row["load_id"] or 0) > load_id:
+            message = (
+                f"a build has read load {row['load_id']}, but {SOURCE_FILES} knows of none after load {load_id}: it "
+                "was restored, or deleted. Nothing was changed: restore the whole lake from one backup, or delete its "
+                "folders silver, gold, audit and metastore, which the next build makes anew."
             )
             raise IngestError(message)
 

@@ -89,7 +89,7 @@ def changed_files(
 
 def is_certain(file: RawFile, version: FileVersion | None, read_at: datetime) -> bool:
     """Tell whether a file that was found unchanged at this time needs no other look while its size and time stay."""
-    return version is not None and version.reason is None and file.modified_at < read_at - _CLOCK_DOUBT
+    return version is not None and not _is_held_back(version) and file.modified_at < read_at - _CLOCK_DOUBT
 
 
 def stage(  # noqa: PLR0913 - all of it is the caller's to know, and given by name

@@ -180,7 +180,8 @@ def _audit_findings(lake: Lake, knowledge: Knowledge) -> Iterator[str]:
     found = [
         row
         for row in query_if_there(lake, "audit.source_file_audit", sql)
-        if not row["is_reconciled"] or knowledge.newest[row["_source_file"]].load_id == row["_load_id"]
+        if not row["is_reconciled"]
+        or ((newest := knowledge.newest.get(row["_source_file"])) and newest.load_id == row["_load_id"])
     ]
     for row in found[:MOST_FILES]:
         wrong = row["reason"] if row["is_reconciled"] else "manifest, bronze and silver do not agree on its records"

@@ -172,9 +172,9 @@ class _Tally:
         elif self.is_told:
             return
         elif version.records_id not in (None, self.hash.hexdigest()):
-            where = f"line {self.suspect}" if self.suspect else "one of its lines, which --raw would tell"
+            where = f"line {self.suspect}" if self.suspect is not None else "one of its lines, which --raw would tell"
             yield f"{place}, {where}: the text in {table} is not what was read."
-        elif self.suspect:
+        elif self.suspect is not None:
             yield f"{place}, line {self.suspect}: the columns in {table} do not say what its _raw says."
         elif version.records_id and version.bytes != self.bytes + version.cut_bytes + version.other_bytes:
             yield f"{place}: {version.bytes:,} bytes were read, but records and what is around them have not as many."

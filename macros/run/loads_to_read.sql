@@ -31,6 +31,18 @@
 {%- endmacro %}
 
 
+{# Whether no model that this test reads has loads beyond this one; in a build, which records what has passed, it must be so. #}
+{% macro is_level(load_id) -%}
+    {%- set ahead = [] -%}
+    {%- if execute and not is_build() -%}
+        {%- for parent_id in model.depends_on.nodes if run_state().complete_up_to.get(parent_id, 0) > load_id -%}
+            {%- do ahead.append(parent_id) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(not ahead) }}
+{%- endmacro %}
+
+
 {#
     The run's pin (the newest complete load for commands that are no build), the number of every model and test, and
     what this run has committed to which model's table. dbt's graph, which all nodes of a run share, keeps it: nobody

@@ -32,10 +32,18 @@
 {%- endmacro %}
 
 
-{# How far a build that was killed has brought its tables is not recorded: a test would blame tables that are sound. #}
+{#
+    How far a build that was killed has brought its tables is not recorded: until a build has made all models, a test
+    would blame tables that are sound.
+#}
 {% macro check_ended() -%}
-    {%- set newest = 'select run_id, status from ' ~ source('audit', 'pipeline_runs') ~ ' order by started_at desc limit 1' -%}
-    {%- for run in run_query(newest).rows if run['status'] in ['running', 'abandoned'] -%}
+    {%- set models = graph.nodes.values() | selectattr('resource_type', 'equalto', 'model') | list | length -%}
+    {%- for run in run_query(
+        'select run_id, status from ' ~ source('audit', 'pipeline_runs')
+        ~ ' left join (select run_id, count(*) as models from ' ~ source('audit', 'pipeline_steps')
+        ~ " where step like 'model.%' and status = 'success' group by run_id) using (run_id)"
+        ~ " where status in ('running', 'abandoned') or models >= " ~ models ~ ' order by started_at desc limit 1'
+    ).rows if run['status'] in ['running', 'abandoned'] -%}
         {%- do exceptions.raise_compiler_error(
             'The run ' ~ run['run_id'] ~ ' has not ended, or was killed, and what it has written is not recorded: run dbt build, then test.'
         ) -%}

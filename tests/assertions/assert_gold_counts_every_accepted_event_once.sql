@@ -1,5 +1,5 @@
 -- Every accepted event is enriched once and counted once in each daily table, and every start and stop stands in one
--- session.
+-- session. Rows of daily tables and sessions bear no load, so that they are counted only where no table is ahead of the others.
 {%- set loads = loads_to_read() %}
 {%- set touched = touched_dates('event_date', loads, ref('driver_events')) %}
 
@@ -28,6 +28,8 @@ counted as (
         _load_id <= {{ loads.up_to }}
         and {{ touched }}
 
+    {%- if is_level(loads.up_to) %}
+
     union all
 
     select
@@ -54,6 +56,7 @@ counted as (
         count_if({{ touched_dates('cast(started_at as date)', loads, ref('driver_events')) }} and started_at is not null)
         + count_if({{ touched_dates('cast(stopped_at as date)', loads, ref('driver_events')) }} and stopped_at is not null) as driving_events
     from {{ ref('driving_sessions') }}
+    {%- endif %}
 
 ),
 

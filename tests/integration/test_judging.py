@@ -10,7 +10,7 @@ from deltalake import DeltaTable, QueryBuilder, write_deltalake
 
 from ingest.lake import Lake, query
 from tests.integration.lakes import difference, read_table, records_of_bronze, table_versions
-from tests.integration.worker import Worker
+from tests.integration.worker import BUILD_UNTESTED, Worker, run_process
 from tests.reference import run
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GOLD = "enriched_driver_events"
+COUNTS = "assert_gold_counts_every_accepted_event_once"
 TESTED = ("--select", GOLD, "--exclude-resource-type", "unit_test")
 COMPANY = b'{"company_id":"c","name":"C","active":"true"}\n'
 EVENT_TABLES = {
@@ -60,6 +61,41 @@ def written_by_a_run(worker: Worker, file: Path, text: bytes) -> set[str]:
     assert worker.dbt("run") == 0
     after = table_versions(worker.lake)
     return {table for table in after if after[table] != before[table]}
+
+
+def test_a_test_blames_no_table_that_is_ahead_of_others_or_was_being_written(
+    worker: Worker, raw: Path, lake: Path
+) -> None:
+    day = read_table(lake, "silver.driver_events")[0]["event_date"]
+    (raw / "events" / "new.jsonl").write_bytes(EVENT.replace(b"2024-03-04", str(day).encode()))
+    assert worker.load() == 0
+    assert worker.dbt("run", "--select", "+daily_driver_activity") == 0
+    assert worker.dbt("test", "--select", COUNTS) == 0
+    for table in ("pipeline_runs", "pipeline_steps"):
+        runs = DeltaTable(lake / "audit" / table)
+        runs.restore(runs.version() - 1)
+    assert worker.dbt("run", "--select", "companies") == 0
+    assert worker.dbt("test", "--select", COUNTS) == 1
+    assert "has not ended, or was killed" in (lake.parent / "logs" / "dbt.log").read_text(encoding="utf-8")
+    assert worker.dbt("run") == 0
+    assert worker.dbt("test", "--select", COUNTS) == 0
+
+
+def test_bronze_that_was_deleted_is_not_begun_anew_under_tables_that_have_read_it(
+    worker: Worker, raw: Path, lake: Path
+) -> None:
+    shutil.rmtree(lake / "bronze")
+    where = {"LAKE_ROOT": str(lake), "RAW_ROOT": str(raw)}
+    told = run_process("python", "-m", "ingest", "status", **where)
+    assert "Traceback" not in told.stdout + told.stderr
+    refused = run_process("python", "-m", "ingest", "--settle", "0", **where)
+    assert (refused.returncode, "a build has read load 2, but" in refused.stderr) == (2, True), refused.stderr
+    for schema in ("silver", "gold", "audit"):
+        shutil.rmtree(lake / schema)
+    assert worker.load() == 0
+    assert worker.dbt(*BUILD_UNTESTED) == 0
+    for table, wanted in run([records_of_bronze(lake)]).items():
+        assert difference(read_table(lake, table), wanted) == [], table
 
 
 def test_a_load_stays_to_be_tested_until_its_test_has_passed(worker: Worker, raw: Path, lake: Path) -> None:

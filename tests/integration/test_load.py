@@ -192,7 +192,7 @@ def test_many_bounded_loads_bring_what_one_would(raw: Path, lake: Path, load: Ca
 
 
 def test_a_new_declared_key_is_a_new_column_and_a_removed_one_is_refused(
-    raw: Path, lake: Path, load: Callable[..., Any], tmp_path: Path
+    raw: Path, lake: Path, load: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = tmp_path / "project"
     (project / "models" / "bronze").mkdir(parents=True)
@@ -200,6 +200,11 @@ def test_a_new_declared_key_is_a_new_column_and_a_removed_one_is_refused(
     declared = SOURCES.read_text(encoding="utf-8")
     (raw / "events" / "a.jsonl").write_bytes(b'{"trailer_id":"t1"}\n')
     load()
+    (raw / "events" / "staged.jsonl").write_bytes(b'{"trailer_id":"t0"}\n')
+    with monkeypatch.context() as patch:
+        patch.delattr(bronze, "append_records")
+        with pytest.raises(AttributeError):
+            load()
     line = "          - {name: truck_id, data_type: string"
     sources.write_text(declared.replace(line, f"          - {{name: trailer_id}}\n{line}", 1), encoding="utf-8")
     (raw / "events" / "b.jsonl").write_bytes(b'{"trailer_id":"t2"}\n')
@@ -207,6 +212,7 @@ def test_a_new_declared_key_is_a_new_column_and_a_removed_one_is_refused(
     found = {row["_source_file"]: row for row in read_table(lake, "bronze.driver_events")}
     assert found["events/a.jsonl"]["trailer_id"] is None
     assert found["events/a.jsonl"]["_unknown_keys"] == ["trailer_id"]
+    assert found["events/staged.jsonl"]["trailer_id"] == "t0"
     assert (found["events/b.jsonl"]["trailer_id"], found["events/b.jsonl"]["_unknown_keys"]) == ("t2", [])
     with pytest.raises(IngestError, match=r"trailer_id.*not removed"):
         load()

@@ -67,6 +67,7 @@ def test_a_replay_equals_a_full_refresh(worker: Worker) -> None:
     assert worker.dbt(*BUILD, "--full-refresh") == 1
     before = table_versions(worker.lake)
     assert worker.dbt(*BUILD_UNTESTED) == 1, "nor from a full refresh"
+    assert worker.dbt(*BUILD_UNTESTED, "--full-refresh", "--select", "daily_driver_activity") == 1, "nor hide one"
     assert table_versions(worker.lake) == before
     edit(worker, "tests/assertions/assert_companies_obey_the_rules.sql", "(true|false)", "(true|false|yes)")
     assert worker.dbt(*REPLAY, "--exclude-resource-type", "unit_test") == 0

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 from confluent_kafka import Producer
+from deltalake import DeltaTable
 
 from deploy.broker import make_topic, produce
 from ingest import topics
@@ -276,3 +277,6 @@ def test_kills_lose_and_double_no_message(deployment: TopicDeployment) -> None:
     assert all(row["is_reconciled"] for row in read_table(deployment.lake, "audit.source_file_audit"))
     assert deployment.load() == 0
     assert len(read_table(deployment.lake, "bronze.driver_events")) == len(rows)
+    events = DeltaTable(deployment.lake / "bronze" / "driver_events")
+    events.update(updates={"driver_id": "'other'"}, predicate="_source_line = 0")
+    assert deployment.run("-m", "ingest", "verify") == 1

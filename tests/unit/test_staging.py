@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from ingest import reading
 from ingest.discovery import Listing, RawFile, list_raw
 from ingest.feeds import Feed
-from ingest.staging import Limits, StagedLoad, changed_files, stage
+from ingest.staging import Limits, StagedLoad, changed_files, is_certain, stage
 from ingest.versions import FileVersion
 
 if TYPE_CHECKING:
@@ -1096,3 +1096,15 @@ def test_progress_tells_the_bytes_on_disk(pipeline: Pipeline) -> None:
     pipeline.on_progress = lambda file, read: told.append((file.name, read))
     pipeline.run()
     assert told == [("events/a.jsonl", 4)]
+
+
+def test_only_a_file_that_is_young_or_waits_for_the_rest_of_a_line_needs_another_look(pipeline: Pipeline) -> None:
+    pipeline.put("events/a.jsonl", b'{"event_id":"1"}\n')
+    pipeline.put("events/again.jsonl", b'{"event_id":"1"}\n')
+    pipeline.put("events/broken.jsonl.gz", b"")
+    pipeline.put("events/half.jsonl", b'{"event_id":"2"}\n{"event_id":', age=10)
+    pipeline.put("events/young.jsonl", b'{"event_id":"3"}\n', age=1)
+    read_at = pipeline.clock
+    pipeline.run()
+    certain = {file.name for file in pipeline.opened if is_certain(file, pipeline.known[file.name], read_at)}
+    assert certain == {"events/a.jsonl", "events/again.jsonl", "events/broken.jsonl.gz"}
