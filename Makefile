@@ -10,6 +10,9 @@ LAKE := $(if $(LAKE_ROOT),$(LAKE_ROOT),data/processed/medallion)
 # A lake in an object store is nothing to make itself: what it remembers of that is here.
 FOLDER := $(if $(findstring ://,$(LAKE)),target/store,$(LAKE))
 RAW := $(if $(RAW_ROOT),$(RAW_ROOT),data/raw)
+ifneq ($(words $(LAKE)) $(words $(RAW)),1 1)
+$(error LAKE_ROOT and RAW_ROOT must be paths without spaces for make; 'python -m ingest' takes any)
+endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 
@@ -58,7 +61,7 @@ cluster-demo: $(CLUSTER) ## the same on a Spark cluster of this machine, Postgre
 	@$(BIN)/python -m deploy.demo $(STORE)
 
 experiment: $(READY) ## build both variants of silver on what is loaded, and compare them
-	@$(BIN)/dbt build --select staged_driver_events silver_experiments --exclude-resource-type unit_test --vars '{experiments: true}'
+	@$(BIN)/dbt build --select event_types staged_driver_events silver_experiments --exclude-resource-type unit_test --vars '{experiments: true}'
 	@$(BIN)/python -m ingest experiment
 
 docs: $(READY) ## write the documentation as one file, docs/site/index.html

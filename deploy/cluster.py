@@ -134,7 +134,7 @@ class Cluster:
 
     def master(self) -> Service:
         """A master that was restarted knows its workers and applications again."""
-        recovery = f"-Dspark.deploy.recoveryMode=FILESYSTEM -Dspark.deploy.recoveryDirectory={self.folder / 'master'}"
+        recovery = f'-Dspark.deploy.recoveryMode=FILESYSTEM "-Dspark.deploy.recoveryDirectory={self.folder / "master"}"'
         command = spark_class("master.Master", "--host", self.host, "--port", MASTER_PORT, "--webui-port", MASTER_PAGE)
         return Service("master", command, MASTER_PORT, spark_at(self.host) | DAEMON | {"SPARK_MASTER_OPTS": recovery})
 

@@ -44,6 +44,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 FAILED = 1
 LONGEST_SECONDS = 24 * 60 * 60
 MOST_VIOLATIONS = 20
+WIDE = 200  # columns of a table that a narrower terminal wraps itself, and a log need not
 
 
 def main() -> None:
@@ -201,7 +202,7 @@ def watch(*, every: float, build: bool, dbt_options: tuple[str, ...], **options:
 
 
 @commands.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("data/raw"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), callback=resolved, default=Path("data/raw"), show_default=True)
 @click.option("--batches", type=click.IntRange(min=1), default=8, show_default=True, help="Event files to write.")
 @click.option("--events-per-batch", type=click.IntRange(min=1), default=2500, show_default=True)
 @click.option("--companies", type=click.IntRange(min=1), default=300, show_default=True)
@@ -332,7 +333,7 @@ def maintain(*, lake: Path, days: int, dry_run: bool) -> None:
     for done in maintain_tables(Lake(lake), days=days, dry_run=dry_run):
         _, *counts = astuple(done)
         table.add_row(done.table, *(f"{count:,}" for count in counts))
-    Console(highlight=False).print(table)
+    Console(highlight=False, width=WIDE).print(table)
 
 
 @commands.command()

@@ -19,7 +19,7 @@ def export(lake: Lake, table: str, folder: Path, file_format: Literal["parquet",
     """Write the newest version of a table into a new folder; give the number of its rows.
 
     The folder is there once it is whole. Raises IngestError if it was there before, if there is no such
-    table, or if it does not fit the format.
+    table, if it does not fit the format, or if it cannot be read or written.
     """
     if not has_table(lake, table):
         message = f"{lake.root} has no table {table}, only {', '.join(tables_of(lake)) or 'none at all'}."
@@ -35,6 +35,14 @@ def export(lake: Lake, table: str, folder: Path, file_format: Literal["parquet",
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as scratch:
         files = Path(scratch) / "files"
         files.mkdir()
-        (row,) = query(lake, f"copy t to {literal(f'{files.as_uri()}/')} stored as {file_format}", t=table)
+        try:
+            (row,) = query(lake, f"copy t to {literal(f'{files.as_uri()}/')} stored as {file_format}", t=table)
+        except IngestError as error:
+            cause = str(error.__cause__).partition("\n")[0]
+            message = (
+                f"{table} could not be read, or not be written to {folder}: {cause}. Nothing was left there: see "
+                "whether its disk is full; 'python -m ingest verify' tells whether the table is sound."
+            )
+            raise IngestError(message) from error
         files.rename(folder)
     return int(row["count"])

@@ -115,7 +115,12 @@ def query_batches(lake: Lake, sql: str, **tables: str) -> Iterator[list[dict[str
 
 
 def literal(text: str) -> str:
-    """Give a text as the literal that a query takes."""
+    """Give a text as the literal that a query takes. Raises IngestError if it is no UTF-8, as an argument may be."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        message = f"{text!r} is no text in UTF-8, as every text of a table is: name it otherwise."
+        raise IngestError(message) from error
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -201,7 +206,7 @@ def hold(lake: Lake, name: str, doing: str, *, is_alone: bool = True) -> TextIO:
 def is_held(lake: Lake, name: str) -> bool:
     """Tell whether a process holds this lock of the lake, alone or with others."""
     try:
-        with (lake.home / name).open("r+b") as lock:
+        with (lake.home / name).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -7,7 +7,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ingest.errors import IngestError
-from ingest.lake import clear_staging, literal, only_builder, only_writer, open_table, query, query_if_there, tables_of
+from ingest.lake import (
+    check_is_lake,
+    clear_staging,
+    literal,
+    only_builder,
+    only_writer,
+    open_table,
+    query,
+    query_if_there,
+    tables_of,
+)
 from ingest.places import sizes_in
 from ingest.status import MODELS
 
@@ -37,8 +47,9 @@ def maintain(lake: Lake, *, days: int, dry_run: bool) -> Iterator[Upkeep]:
     """Compact every table, and remove the files that no version of the last `days` days needs.
 
     A dry run changes nothing and says what could be removed now; compaction itself frees no space before those days
-    are over. Raises IngestError if a load or a build is in progress.
+    are over. Raises IngestError if there is no lake, or a load or a build is in progress.
     """
+    check_is_lake(lake)
     with only_writer(lake):
         only_builder(lake)
         if not lake.plan.exists() and not dry_run:
@@ -89,14 +100,18 @@ def versions_at(lake: Lake, run_id: str) -> tuple[int, dict[str, int]]:
     if not runs:
         message = f"no build has the run id {run_id!r}: audit.pipeline_runs has those that there were."
         raise IngestError(message)
-    sql = f"""
-        select step, max(table_version) as version from steps inner join runs using (run_id)
-        where started_at <= (select max(started_at) from runs where run_id = {literal(run_id)})
-        group by step
+    sql = """
+        select step, started_at, table_version as version from steps inner join runs using (run_id)
+        where table_version is not null order by started_at
     """
-    steps = query(lake, sql, steps="audit.pipeline_steps", runs="audit.pipeline_runs")
-    versions = {row["step"].rpartition(".")[2]: row["version"] for row in steps if row["version"] is not None}
-    tables = {name: versions[model] for model, name in MODELS.items() if model in versions}
+    tables: dict[str, int] = {}
+    for row in query(lake, sql, steps="audit.pipeline_steps", runs="audit.pipeline_runs"):
+        name = MODELS.get(row["step"].rpartition(".")[2])
+        if name and row["started_at"] <= runs[0]["started_at"]:
+            tables[name] = row["version"]
+        elif name and row["version"] < tables.get(name, 0):
+            message = f"{name} was deleted and made anew since that build, so its version of then is gone."
+            raise IngestError(message)
     for name, version in tables.items():
         _see_that_it_is_there(lake, name, version)
     return runs[0]["up_to_load_id"], tables

@@ -125,7 +125,7 @@ def archive_classes() -> None:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [sys.executable, "-c", WARM_UP, str(PROJECT), folder, str(PROJECT / "ingest" / "warm_up.sql")],
-            env=os.environ | {"SPARK_SUBMIT_OPTS": f"-XX:ArchiveClassesAtExit={CLASS_ARCHIVE} -Xlog:disable"},
+            env=os.environ | {"SPARK_SUBMIT_OPTS": f'"-XX:ArchiveClassesAtExit={CLASS_ARCHIVE}" -Xlog:disable'},
             check=False,
         )
 

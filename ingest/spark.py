@@ -47,7 +47,7 @@ def start_spark(project: Path, lake: Lake, target: str | None = None, *, with_me
     for key, value in settings.items():
         builder.config(key, value)
     if CLASS_ARCHIVE.exists():
-        options = (settings.get(JAVA_OPTIONS, ""), f"-XX:SharedArchiveFile={CLASS_ARCHIVE}", "-Xlog:disable")
+        options = (settings.get(JAVA_OPTIONS, ""), f'"-XX:SharedArchiveFile={CLASS_ARCHIVE}"', "-Xlog:disable")
         builder.config(JAVA_OPTIONS, " ".join(options))
     # Java's files, its scratch in /tmp among them, are for those who may read the lake.
     mask = os.umask(~lake.home.stat().st_mode & 0o077)

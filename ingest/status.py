@@ -65,12 +65,12 @@ def show_status(
         console.print(line, soft_wrap=True)
     for line in _undeclared_keys(lake, feeds):
         console.print(line, soft_wrap=True, markup=False)
-    return findings(lake, knowledge) if is_lake(lake) else []
+    return findings(lake, knowledge, listing) if is_lake(lake) else []
 
 
-def findings(lake: Lake, knowledge: Knowledge) -> list[str]:
-    """Say what of a lake needs a person, a sentence each."""
-    return [*_failed_files(knowledge), *_audit_findings(lake, knowledge)]
+def findings(lake: Lake, knowledge: Knowledge, listing: Listing | None = None) -> list[str]:
+    """Say what of a lake needs a person, a sentence each; with a listing, only of failed files that are still there."""
+    return [*_failed_files(knowledge, listing), *_audit_findings(lake, knowledge)]
 
 
 def _count(lake: Lake, name: str) -> int:
@@ -147,8 +147,13 @@ def _undeclared_keys(lake: Lake, feeds: Sequence[Feed]) -> Iterator[str]:
         yield f"and {len(found) - MOST_FILES:,} other keys, see audit.unknown_keys"
 
 
-def _failed_files(knowledge: Knowledge) -> Iterator[str]:
-    failed = [version for version in knowledge.newest.values() if version.status == "failed"]
+def _failed_files(knowledge: Knowledge, listing: Listing | None) -> Iterator[str]:
+    there = None if listing is None else {file.name for file in listing.files}
+    failed = [
+        version
+        for version in knowledge.newest.values()
+        if version.status == "failed" and (there is None or version.source_file in there)
+    ]
     for version in failed[:MOST_FILES]:
         yield f"{version.source_file}: failed, {version.reason}"
     if len(failed) > MOST_FILES:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from os import fsencode
 from typing import TYPE_CHECKING, Any
 
-from ingest.discovery import raw_path
+from ingest.discovery import encode_name, raw_path
 from ingest.documents import NotJsonError
 from ingest.errors import IngestError
 from ingest.lake import literal, query_if_there
 from ingest.manifest import complete_version
 from ingest.raw_records import raw_records, record_bytes
 from ingest.report import printable
+from ingest.status import complete_up_to
 from ingest.times import WHITE_SPACE, parse_time
 from ingest.versions import TOPICS
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from ingest.lake import Lake
 
 MOST_RECORDS = 100
+YEARS = range(1678, 2262)  # what the engine's nanoseconds can say; no accepted event is of another
 _PLACE = ("_load_id", "_source_file", "_source_line")
 _OUTCOMES = {
     "driver_events": ("silver.driver_events", "silver.rejected_driver_events"),
@@ -50,10 +53,11 @@ def trace(lake: Lake, raw: Path, question: Question) -> list[Row]:
     A life is a mapping with `record` (place, load, text, and whether the raw file still has it), `bronze`, `silver`,
     `company`, `gold` and `duplicates`. Raises IngestError if the question cannot be meant that way.
     """
+    built = complete_up_to(lake)
     if question.driver_id is not None and question.event_timestamp is not None:
-        records = _events_at(lake, question.driver_id, question.event_timestamp)
+        records = _events_at(lake, built, question.driver_id, question.event_timestamp)
     elif question.source_file is not None and question.line is not None:
-        condition = f"_source_file = {literal(question.source_file)} and _source_line = {question.line}"
+        condition = f"_source_file = {literal(_source_file(question.source_file))} and _source_line = {question.line}"
         records = [*_records(lake, "driver_events", condition), *_records(lake, "companies", condition)]
     elif question.company_id is not None:
         records = _records(lake, "companies", _is_id("company_id", question.company_id))
@@ -65,19 +69,30 @@ def trace(lake: Lake, raw: Path, question: Question) -> list[Row]:
         )
         raise IngestError(message)
     records.sort(key=_place)
-    return _lives(lake, raw, records[:MOST_RECORDS])
+    return _lives(lake, raw, built, records[:MOST_RECORDS])
 
 
-def _events_at(lake: Lake, driver_id: str, event_timestamp: str) -> list[Row]:
+def _source_file(name: str) -> str:
+    """Give a file's name as bronze has it, also if the shell gave it in bytes that are not UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return encode_name(fsencode(name))
+    return name
+
+
+def _events_at(lake: Lake, built: dict[str, int], driver_id: str, event_timestamp: str) -> list[Row]:
     at = parse_time(event_timestamp)
     if at is None:
         message = f"--event-timestamp {event_timestamp!r} is no time: wanted ISO 8601, or Unix seconds or milliseconds."
         raise IngestError(message)
-    accepted = _rows(lake, "silver.driver_events", f"{_is_id('driver_id', driver_id)} and {_is_at(at)}")
+    condition = _is_id("driver_id", driver_id)
+    accepted = _rows(lake, "silver.driver_events", f"{condition} and {_is_at(at)}") if at.year in YEARS else []
     if accepted:
-        return _records(lake, "driver_events", _at_places([*accepted, *_duplicates_of(lake, accepted)]))
-    of_driver = _records(lake, "driver_events", _is_id("driver_id", driver_id))
-    return [row for row in of_driver if parse_time(_time_text(row)) == at]
+        read = min(built.get(model, 0) for model in ("driver_events", "rejected_driver_events"))
+        known = [*accepted, *sorted(_duplicates_of(lake, accepted), key=_place)[:MOST_RECORDS]]
+        condition = f"{_at_places(known)} or ({condition} and _load_id > {read})"
+    return [row for row in _records(lake, "driver_events", condition) if parse_time(_time_text(row)) == at]
 
 
 def _time_text(row: Row) -> str:
@@ -121,7 +136,7 @@ def _duplicates_of(lake: Lake, accepted: Sequence[Row]) -> list[Row]:
     return _rows(lake, "silver.rejected_driver_events", _at_places(accepted, "duplicate_of_"))
 
 
-def _lives(lake: Lake, raw: Path, records: Sequence[Row]) -> list[Row]:
+def _lives(lake: Lake, raw: Path, built: dict[str, int], records: Sequence[Row]) -> list[Row]:
     """Look everything up for all records at once: each table is read once."""
     found: dict[tuple[Any, ...], tuple[str, Row]] = {}
     for feed in sorted({row["feed"] for row in records}):
@@ -140,8 +155,8 @@ def _lives(lake: Lake, raw: Path, records: Sequence[Row]) -> list[Row]:
                 "record": _record(lake, raw, record),
                 "bronze": {"defect": record["_defect"], "unknown_keys": record["_unknown_keys"]},
                 "silver": _outcome(table, row),
-                "company": _company(gold, row) if is_event else None,
-                "gold": _gold_rows(gold, row) if is_event else [],
+                "company": _company(gold, built, row) if is_event else None,
+                "gold": _gold_rows(gold, built, row) if is_event else [],
                 "duplicates": [_where(repeat) | {"is_conflicting": repeat["is_conflicting"]} for repeat in repeats
                                if is_event and _is_of(repeat, row, "duplicate_of_")],
             }
@@ -184,15 +199,17 @@ def _gold(lake: Lake, accepted: Sequence[Row]) -> dict[str, list[Row]]:
     }
 
 
-def _gold_rows(gold: dict[str, list[Row]], event: Row) -> list[Row]:
+def _gold_rows(gold: dict[str, list[Row]], built: dict[str, int], event: Row) -> list[Row]:
     """Give the table and key of each row of gold that the event is in or counted in."""
-    is_enriched = any(_place(row) == _place(event) for row in gold["gold.enriched_driver_events"])
-    if not is_enriched:
-        return []
+    of_event = {
+        "enriched_driver_events": ("driver_id", "event_timestamp"),
+        "daily_driver_activity": ("event_date", "driver_id"),
+        "daily_company_activity": ("event_date", "company_id"),
+    }
     rows: list[Row] = [
-        {"table": "gold.enriched_driver_events"} | _key(event, "driver_id", "event_timestamp"),
-        {"table": "gold.daily_driver_activity"} | _key(event, "event_date", "driver_id"),
-        {"table": "gold.daily_company_activity"} | _key(event, "event_date", "company_id"),
+        {"table": f"gold.{model}"} | _key(event, *names)
+        for model, names in of_event.items()
+        if built.get(model, 0) >= event["_load_id"]
     ]
     names = ("driver_id", "started_at", "stopped_at", "session_status")
     return rows + [
@@ -206,12 +223,16 @@ def _key(row: Row, *names: str) -> Row:
     return {name: row[name] for name in names}
 
 
-def _company(gold: dict[str, list[Row]], event: Row) -> Row:
+def _company(gold: dict[str, list[Row]], built: dict[str, int], event: Row) -> Row:
     enriched = next((row for row in gold["gold.enriched_driver_events"] if _place(row) == _place(event)), None)
     if enriched is None:
         return {"company_id": event["company_id"], "is_matched": None}
     company = {"company_id": event["company_id"], "is_matched": enriched["is_company_matched"]}
-    versions = [row for row in gold["silver.companies"] if row["company_id"] == event["company_id"]]
+    versions = [
+        row
+        for row in gold["silver.companies"]
+        if row["company_id"] == event["company_id"] and row["_load_id"] <= built.get("enriched_driver_events", 0)
+    ]
     return company | {"name": enriched["company_name"], "version": _where(versions[0])} if versions else company
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -94,6 +95,19 @@ def test_an_event_is_found_by_its_key_its_id_and_its_place(built: tuple[Path, Pa
     assert winner in lives(built, event_id=event["event_id"])
 
 
+def test_gold_is_told_as_far_as_builds_have_recorded_it(built: tuple[Path, Path], tmp_path: Path) -> None:
+    raw, lake = built[0], tmp_path / "lake"
+    shutil.copytree(built[1], lake)
+    session = next(row for row in read_table(lake, "gold.driving_sessions") if row["session_status"] == "complete")
+    question = {"driver_id": session["driver_id"], "event_timestamp": session["started_at"].isoformat()}
+    before = lives((raw, lake), **question)
+    shutil.rmtree(lake / "audit" / "pipeline_steps")
+    found = lives((raw, lake), **question)
+    assert [life["record"] for life in found] == [life["record"] for life in before]
+    assert ["version" in life["company"] for life in found if life["company"]] == [False]
+    assert [row["table"] for life in found for row in life["gold"]] == ["gold.driving_sessions"]
+
+
 def test_an_event_that_was_rejected_is_found_by_its_key_too(built: tuple[Path, Path]) -> None:
     rejected = {
         (row["_load_id"], row["_source_file"], row["_source_line"])
@@ -143,6 +157,10 @@ def test_a_life_says_whether_the_raw_file_still_has_the_record(built: tuple[Path
         (["--driver-id", "x"], 2, "name a record: --driver-id and --event-timestamp"),
         (["--driver-id", "x", "--event-timestamp", "noon"], 2, "--event-timestamp 'noon' is no time"),
         (["--source-file", "x'; --", "--line", "1"], 1, "no record of bronze is that one"),
+        (["--source-file", "events/caf\udce9.jsonl", "--line", "1"], 1, "no record of bronze is that one"),
+        (["--event-id", "caf\udce9"], 2, "is no text in UTF-8"),
+        (["--driver-id", "x", "--event-timestamp", "0001-01-01T00:00:00Z"], 1, "no record of bronze is that one"),
+        (["--driver-id", "x", "--event-timestamp", "9999-12-31T23:59:59Z"], 1, "no record of bronze is that one"),
     ],
 )
 def test_a_question_without_an_answer_says_what_to_do(

@@ -70,6 +70,16 @@ def test_a_version_that_the_log_keeps_no_more_is_said(copy: Lake) -> None:
         versions_at(copy, run_id)
 
 
+def test_a_table_that_was_made_anew_has_no_version_of_before(copy: Lake) -> None:
+    first, last = sorted(read_table(copy.root, "audit.pipeline_runs"), key=lambda run: run["started_at"])
+    wanted = versions_at(copy, last["run_id"])
+    of_events = f"run_id = '{first['run_id']}' and step = 'model.medallion.driver_events'"
+    open_table(copy, "audit.pipeline_steps").update(updates={"table_version": "99"}, predicate=of_events)
+    assert versions_at(copy, last["run_id"]) == wanted
+    with pytest.raises(IngestError, match=r"silver.driver_events was deleted and made anew since that build"):
+        versions_at(copy, first["run_id"])
+
+
 def test_deletion_vectors_are_not_taken_for_files_that_nobody_needs(copy: Lake, spark: SparkSession) -> None:
     path = copy.table("gold.enriched_driver_events")
     table = f"delta.`{path}`"

@@ -27,11 +27,12 @@ ADD_A_ROW_TO_THE_BLANK_LINE = """
 
 @pytest.fixture(scope="module")
 def two_loads(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Path:
-    """Give a folder with a lake of two loads: a file that grew, with a blank line and a defect, and two others."""
+    """Give a folder with a lake of two loads: a file that grew, with a blank line and a defect, and three others."""
     folder = tmp_path_factory.mktemp("verify")
     events = folder / "raw" / "events" / "a.jsonl"
     events.parent.mkdir(parents=True)
     events.write_bytes(b"\xef\xbb\xbf" + b"".join(EVENT % number for number in range(1, 4)) + b" \t\nnot json\n")
+    (events.parent / "deep.jsonl").write_bytes(b'{"x":' + b"[" * 999 + b"]" * 999 + b"}\n")
     (events.parent / "b.json").write_bytes(b'[{"event_id":"e1"},\n {"event_id":\n"e2"}]')
     (folder / "raw" / "companies.jsonl").write_bytes(b'{"company_id":"c","name":"O\'Brien"}\n')
     run_one_load(folder / "raw", folder / "lake", spark)
