@@ -59,3 +59,14 @@ def test_what_cannot_be_exported_is_refused(
     result = export(built, tmp_path / folder, table, "--format", "csv")
     assert (result.returncode, sentence in result.stderr) == (2, True), result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_disk_that_is_full_is_not_taken_for_a_damaged_table(built: tuple[Path, Path], tmp_path: Path) -> None:
+    limited = (
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
+        " sys.argv[0] = 'ingest'; runpy.run_module('ingest', run_name='__main__')"
+    )
+    command = ("python", "-c", limited, "export", "--table", TABLE, "--to", str(tmp_path / "files"))
+    result = run_process(*command, LAKE_ROOT=str(built[1]))
+    assert (result.returncode, "see whether its disk is full" in result.stderr) == (2, True), result.stderr
+    assert list(tmp_path.iterdir()) == []
