@@ -12,7 +12,8 @@ _ISO = re.compile(
     r"(?:Z|([+-])(0\d|1[0-7]|18)(?::?([0-5]\d))?)?",
     re.ASCII,
 )
-_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?0*\d{1,3})?", re.ASCII)
+_LONGEST_NUMBER = 1_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS, _MILLISECONDS = (10**9, 10**10), (10**12, 10**13)
 _LARGEST_OFFSET = timedelta(hours=18)
@@ -32,7 +33,7 @@ def parse_time(text: str) -> datetime | None:
             return local + offset * (1 if sign == "-" else -1) if offset <= _LARGEST_OFFSET else None
         except (ValueError, OverflowError):
             return None
-    if not _NUMBER.fullmatch(text):
+    if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
         return None
     number = Decimal(text)
     for (least, limit), micros in ((_SECONDS, 1_000_000), (_MILLISECONDS, 1_000)):

@@ -191,7 +191,7 @@ def parse_time(text: str | None) -> int | None:
     """Return the microseconds since 1970 that rule 3 reads in the text, or None."""
     text = trimmed(text) or ""
     if JSON_NUMBER.fullmatch(text):
-        return parse_unix_time(text)
+        return parse_unix_time(text) if len(text) <= MAX_DIGITS else None
     iso = ISO_TIME.fullmatch(text)
     return parse_iso_time(*iso.groups()) if iso else None
 

@@ -12,5 +12,13 @@
                 ) -%}
             {%- endfor -%}
         {%- endfor -%}
+        {%- for node in graph.nodes.values() if node.unique_id in selected_resources and node.name.startswith('rejected_') -%}
+            {%- for parent_id in node.depends_on.nodes if parent_id not in selected_resources and graph.nodes.get(parent_id, {}).get('config', {}).get('materialized') == 'incremental' -%}
+                {%- do exceptions.raise_compiler_error(
+                    ('a replay' if var('replay') else '--full-refresh') ~ ' of ' ~ node.name ~ ' without ' ~ parent_id.split('.')[-1] ~ ', whose rejected records it has:'
+                    ~ ' select ' ~ parent_id.split('.')[-1] ~ '+ (with the plus), or everything.'
+                ) -%}
+            {%- endfor -%}
+        {%- endfor -%}
     {%- endif -%}
 {%- endmacro %}

@@ -32,7 +32,7 @@
     {%- set node = result.node -%}
     {%- set is_table = result.status == 'success' and node.config.materialized != 'view' -%}
     {%- set commit = (state.commits.get(node.unique_id) or newest_commit(node)) if is_table else none -%}
-    {%- set complete_up_to = newest_readable_load(node, state) if result.status == 'pass' else state.complete_up_to.get(node.unique_id) if is_table else none -%}
+    {%- set complete_up_to = newest_readable_load(node, state) if result.status == 'pass' and is_level(node) else state.complete_up_to.get(node.unique_id) if is_table else none -%}
     {{ return('(' ~ [
         "'" ~ invocation_id ~ "'",
         "'" ~ node.unique_id ~ "'",

@@ -31,11 +31,12 @@
 {%- endmacro %}
 
 
-{# Whether no model that this test reads has loads beyond this one; in a build, which records what has passed, it must be so. #}
-{% macro is_level(load_id) -%}
+{# Whether no model that a test reads is ahead of another; a test passes for good only where it is so. #}
+{% macro is_level(node) -%}
     {%- set ahead = [] -%}
-    {%- if execute and not is_build() -%}
-        {%- for parent_id in model.depends_on.nodes if run_state().complete_up_to.get(parent_id, 0) > load_id -%}
+    {%- if execute -%}
+        {%- set state = run_state() -%}
+        {%- for parent_id in node.depends_on.nodes if state.complete_up_to.get(parent_id, 0) > newest_readable_load(node, state) -%}
             {%- do ahead.append(parent_id) -%}
         {%- endfor -%}
     {%- endif -%}

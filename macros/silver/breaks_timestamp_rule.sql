@@ -3,7 +3,8 @@
     hold silver to its rules; NULL texts are none of its business.
 #}
 {% macro breaks_timestamp_rule(text) -%}
-    {%- set pattern = '^([0-9]{4})-([0-9]{2})-([0-9]{2})[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.][0-9]{1,9})?)?(?:Z|[+-]([0-9]{2}):?([0-9]{2})?)?$' -%}
+    {%- set pattern = '^([0-9]{4})-([0-9]{2})-([0-9]{2})[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.][0-9]{1,9})?)?(?:Z|[+-]([0-9]{2})(?::?([0-9]{2}))?)?\\\\z' -%}
+    {%- set number = "if(length(" ~ text ~ ") <= 1000 and " ~ text ~ " rlike '^-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?0*[0-9]{1,3})?\\\\z', cast(" ~ text ~ " as decimal(38, 24)), null)" -%}
     {%- set part = [] -%}
     {%- for group in range(9) -%}
         {%- do part.append('cast(regexp_extract(' ~ text ~ ", '" ~ pattern ~ "', " ~ group ~ ') as int)') -%}
@@ -15,8 +16,8 @@
         and coalesce({{ part[6] }}, 0) <= 59
         and coalesce({{ part[8] }}, 0) <= 59
         and coalesce({{ part[7] }}, 0) * 60 + coalesce({{ part[8] }}, 0) <= 18 * 60
-        or try_cast({{ text }} as double) >= 1e9 and try_cast({{ text }} as double) < 1e10
-        or try_cast({{ text }} as double) >= 1e12 and try_cast({{ text }} as double) < 1e13,
+        or {{ number }} >= 1e9 and {{ number }} < 1e10
+        or {{ number }} >= 1e12 and {{ number }} < 1e13,
         false
     )
 {%- endmacro %}

@@ -8,7 +8,7 @@ bronze as (
 
     select
         *,
-        nullif(regexp_replace(created_at, '^\\s+|\\s+$', ''), '') as time_text
+        nullif(regexp_replace(created_at, '^\\s+|\\s+\\z', ''), '') as time_text
     from {{ source('bronze', 'companies') }}
     where
         _load_id > {{ loads.after }}
@@ -21,8 +21,8 @@ broken as (
     select
         *,
         coalesce(_defect, 'none') as broken_defect,
-        company_id is null or company_id rlike '^\\s*$' as missing_company_id,
-        coalesce(active rlike '\\S' and not active rlike '(?i)^(true|false)$', false) as invalid_active,
+        company_id is null or company_id rlike '^\\s*\\z' as missing_company_id,
+        coalesce(active rlike '\\S' and not active rlike '(?i)^(true|false)\\z', false) as invalid_active,
         time_text is not null and {{ breaks_timestamp_rule('time_text') }} as invalid_created_at
     from bronze
 

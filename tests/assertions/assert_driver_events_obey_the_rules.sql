@@ -9,8 +9,8 @@ bronze as (
     select
         *,
         coalesce(
-            nullif(regexp_replace(event_timestamp, '^\\s+|\\s+$', ''), ''),
-            nullif(regexp_replace(timestamp, '^\\s+|\\s+$', ''), '')
+            nullif(regexp_replace(event_timestamp, '^\\s+|\\s+\\z', ''), ''),
+            nullif(regexp_replace(timestamp, '^\\s+|\\s+\\z', ''), '')
         ) as time_text,
         regexp_replace(regexp_replace(lower(event_type), '[^a-z0-9]+', '_'), '^_|_$', '') as type_alias
     from {{ source('bronze', 'driver_events') }}
@@ -25,10 +25,10 @@ broken as (
     select
         *,
         coalesce(_defect, 'none') as broken_defect,
-        driver_id is null or driver_id rlike '^\\s*$' as missing_driver_id,
+        driver_id is null or driver_id rlike '^\\s*\\z' as missing_driver_id,
         time_text is null as missing_event_timestamp,
-        event_type is null or event_type rlike '^\\s*$' as missing_event_type,
-        company_id is null or company_id rlike '^\\s*$' as missing_company_id,
+        event_type is null or event_type rlike '^\\s*\\z' as missing_event_type,
+        company_id is null or company_id rlike '^\\s*\\z' as missing_company_id,
         {{ breaks_timestamp_rule('time_text') }} as invalid_event_timestamp,
         type_alias not in (select event_types.alias from {{ ref('event_types') }} as event_types) as unknown_event_type
     from bronze

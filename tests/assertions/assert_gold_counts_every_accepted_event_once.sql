@@ -28,7 +28,7 @@ counted as (
         _load_id <= {{ loads.up_to }}
         and {{ touched }}
 
-    {%- if is_level(loads.up_to) %}
+    {%- if is_level(model) %}
 
     union all
 

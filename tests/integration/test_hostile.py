@@ -30,6 +30,7 @@ VALUES = [
     "{{ exceptions.raise_compiler_error('x') }}", "{% set x = 1 %}", "<script>alert(1)</script>", "=1+1", "%s%n", "`x`",
     "../../etc/passwd", "null", "NaN", "\ufeffmark", "\u00a0", "\U0010ffff", CONTENT,
 ]  # fmt: skip
+TIMES = ["1850-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "1e-2147483647", "1" * 1_000_000]
 NAMES = [
     b"_x/_a.jsonl", b".x/.a.jsonl", b"a:b.jsonl", b"[x]*?.jsonl", b"{a,b}.jsonl", b"%20 %2520.jsonl", b"dt=1/x.jsonl",
     b"company_id=5/x.JSONL", b"top.NdJson", "\u00e9.jsonl".encode(), b"\xff\xfe.jsonl", b"back\\slash.jsonl",
@@ -42,6 +43,7 @@ def write_hostile_tree(raw: Path) -> None:
     """Write a file of each name; each event and company has hostile values, and every file one broken line."""
     raw.mkdir()
     companies = [{"company_id": value, "name": value[::-1], "sector": value, "active": "true"} for value in VALUES]
+    companies += [{"company_id": time, "created_at": time} for time in TIMES]
     (raw / "companies.jsonl").write_text("".join(json.dumps(company) + "\n" for company in companies), encoding="utf-8")
     for number, name in enumerate(NAMES):
         lines = [f'{{"driver_id":"{CONTENT}", broken in file {number}']

@@ -33,19 +33,33 @@ UNIX = st.tuples(
                      "1.7e12", "1E+13", "17e8", "1700000000.123456789", "0.17e10", "1e309", "1e99999999999", "1_0"]),
     st.sampled_from(["", ".", ".5", ".0000019", "e0", "e1", "e-1", "L"]),
 ).map("".join)  # fmt: skip
+ODD = [
+    "1e-2147483647", "1e2147483647", "1e-400000000", "1709532000e0000", "1" * 2_000, "1709532000." + "0" * 1_000_000,
+    "+1709532000", "01709532000", "1709532000.", "2024-03-04T06:00:00+05:", "2024-03-04T06:00:00Z\u2028",
+    "1709532000\u0085", "999999999.99999999", "9999999999.9999999",
+]  # fmt: skip
 TEXT = ISO | UNIX | st.text("0123456789-:TZ.+eE \u0660\n", max_size=30)
+
+
+def macro(name: str) -> str:
+    source = (PROJECT / "macros" / "silver" / f"{name}.sql").read_text(encoding="utf-8")
+    sql: str = getattr(jinja2.Template(source, extensions=["jinja2.ext.do"]).module, name)("text")
+    return sql
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(texts=st.lists(TEXT, min_size=60, max_size=60, unique=True))
+@example(texts=ODD)
 def test_sql_and_python_read_the_same_time_in_every_text(spark: SparkSession, texts: list[str]) -> None:
-    source = (PROJECT / "macros" / "silver" / "parse_timestamp.sql").read_text(encoding="utf-8")
-    sql = jinja2.Template(source).module.parse_timestamp("text")  # type: ignore[attr-defined]
-    given_texts = {number: trimmed(text) for number, text in enumerate(texts)}
+    given_texts = {number: trimmed(text) or "-" for number, text in enumerate(texts)}
     frame = spark.createDataFrame(list(given_texts.items()), "number int, text string")
-    rows = frame.selectExpr("number", f"unix_micros({sql}) as micros").collect()
-    found = {given_texts[row["number"]]: row["micros"] for row in rows}
-    assert found == {text: parse_time(text) for text in given_texts.values()}
+    micros, is_broken = f"unix_micros({macro('parse_timestamp')})", macro("breaks_timestamp_rule")
+    rows = frame.selectExpr("number", f"{micros} as micros", f"{is_broken} as is_broken").collect()
+    wanted = {text: parse_time(text) for text in given_texts.values()}
+    assert {given_texts[row["number"]]: row["micros"] for row in rows} == wanted
+    assert {given_texts[row["number"]]: row["is_broken"] for row in rows} == {
+        text: time is None for text, time in wanted.items()
+    }
 
 
 @settings(max_examples=2_000, deadline=None)
