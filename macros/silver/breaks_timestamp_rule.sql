@@ -16,8 +16,8 @@
         and coalesce({{ part[6] }}, 0) <= 59
         and coalesce({{ part[8] }}, 0) <= 59
         and coalesce({{ part[7] }}, 0) * 60 + coalesce({{ part[8] }}, 0) <= 18 * 60
-        or {{ number }} >= 1e9 and {{ number }} < 1e10
-        or {{ number }} >= 1e12 and {{ number }} < 1e13,
+        or {{ number }} >= 1000000000 and {{ number }} < 10000000000
+        or {{ number }} >= 1000000000000 and {{ number }} < 10000000000000,
         false
     )
 {%- endmacro %}

@@ -98,7 +98,7 @@ def test_an_event_is_found_by_its_key_its_id_and_its_place(built: tuple[Path, Pa
 def test_gold_is_told_as_far_as_builds_have_recorded_it(built: tuple[Path, Path], tmp_path: Path) -> None:
     raw, lake = built[0], tmp_path / "lake"
     shutil.copytree(built[1], lake)
-    session = next(row for row in read_table(lake, "gold.driving_sessions") if row["session_status"] == "complete")
+    session = next(row for row in read_table(lake, "gold.driving_sessions") if row["started_at"] and row["stopped_at"])
     question = {"driver_id": session["driver_id"], "event_timestamp": session["started_at"].isoformat()}
     before = lives((raw, lake), **question)
     shutil.rmtree(lake / "audit" / "pipeline_steps")
