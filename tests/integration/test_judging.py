@@ -85,10 +85,9 @@ def test_bronze_that_was_deleted_is_not_begun_anew_under_tables_that_have_read_i
     worker: Worker, raw: Path, lake: Path
 ) -> None:
     shutil.rmtree(lake / "bronze")
-    where = {"LAKE_ROOT": str(lake), "RAW_ROOT": str(raw)}
-    told = run_process("python", "-m", "ingest", "status", **where)
+    told = run_process("python", "-m", "ingest", "status", LAKE_ROOT=str(lake), RAW_ROOT=str(raw))
     assert "Traceback" not in told.stdout + told.stderr
-    refused = run_process("python", "-m", "ingest", "--settle", "0", **where)
+    refused = run_process("python", "-m", "ingest", "--settle", "0", LAKE_ROOT=str(lake), RAW_ROOT=str(raw))
     assert (refused.returncode, "a build has read load 2, but" in refused.stderr) == (2, True), refused.stderr
     for schema in ("silver", "gold", "audit"):
         shutil.rmtree(lake / schema)
