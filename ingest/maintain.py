@@ -102,7 +102,7 @@ def versions_at(lake: Lake, run_id: str) -> tuple[int, dict[str, int]]:
         raise IngestError(message)
     sql = """
         select step, started_at, table_version as version from steps inner join runs using (run_id)
-        where table_version is not null order by started_at
+        where table_version is not null and step like 'model.%' order by started_at
     """
     tables: dict[str, int] = {}
     for row in query(lake, sql, steps="audit.pipeline_steps", runs="audit.pipeline_runs"):

@@ -36,7 +36,8 @@
     {%- set ahead = [] -%}
     {%- if execute -%}
         {%- set state = run_state() -%}
-        {%- for parent_id in node.depends_on.nodes if state.complete_up_to.get(parent_id, 0) > newest_readable_load(node, state) -%}
+        {%- set up_to = newest_readable_load(node, state) -%}
+        {%- for parent_id in node.depends_on.nodes if state.complete_up_to.get(parent_id, 0) > up_to -%}
             {%- do ahead.append(parent_id) -%}
         {%- endfor -%}
     {%- endif -%}
