@@ -1,4 +1,4 @@
-"""`python -m benchmarks.ingest`: load a day of new events in a warm process, by turns with Spark's own JSON reader.
+"""`python -m benchmarks.load`: load a day of new events in a warm process, by turns with Spark's own JSON reader.
 
 Ours is a whole load into a new lake; the other is `spark.read.json` with a schema into a new Delta table, which has
 fewer records. `EVENTS` of them (a million by default), in twenty files.
