@@ -33,30 +33,36 @@ def main(cycles: int, pace: float) -> None:
     (raw / "events").mkdir(parents=True)
     write_companies(raw, 0)
     write_day(store, 0, cycles * EVENTS, files=cycles)
+    files = sorted((store / "events").rglob("*.jsonl"))
     choose = random.Random(1)
     seconds: list[float] = []
-    arrived = time.monotonic() - pace
     command = [sys.executable, "-m", "ingest", "watch", "--build", "--every", "0.5s", "--settle", "0", "--", *UNTESTED]
     places = {"RAW_ROOT": str(raw), "LAKE_ROOT": str(lake), "DBT_TARGET_PATH": str(folder / "target")}
     with (folder / "log").open("w") as log:
+        arrived = arrive(files[0], raw)
         process = subprocess.Popen(command, cwd=PROJECT, env=os.environ | places, stdout=log, stderr=log)
-        for number, file in enumerate(sorted((store / "events").rglob("*.jsonl"))):
-            time.sleep(max(0, arrived + pace - time.monotonic()) + choose.random())
-            arrived = time.monotonic()
-            os.link(file, raw / "events" / file.name)
-            wait_until_in_gold(lake, number + 1, process)
+        for number in range(1, cycles + 1):
+            wait_until_in_gold(lake, number, process)
             seconds.append(time.monotonic() - arrived)
-            if number in {9, cycles // 2, cycles - 1}:
+            if number in {10, cycles // 2, cycles}:
                 print(
-                    f"after {number + 1} files: {resident(process.pid) / 2**20:,.0f} MiB, {seconds[-1]:.1f} s",
-                    flush=True,
+                    f"after {number} files: {resident(process.pid) / 2**20:,.0f} MiB, {seconds[-1]:.1f} s", flush=True
                 )
+            if number < cycles:
+                time.sleep(max(0, arrived + pace - time.monotonic()) + choose.random())
+                arrived = arrive(files[number], raw)
         process.send_signal(signal.SIGTERM)
         process.wait()
     warm = seconds[1:]
     most = quantiles(warm, n=20)[-1]
     print(f"{cycles} files: median {median(warm):.1f} s, 95 % below {most:.1f} s, first {seconds[0]:.1f} s")
     print(json.dumps([round(one, 2) for one in seconds]))
+
+
+def arrive(file: Path, raw: Path) -> float:
+    """Put a file among the raw ones; give the time."""
+    os.link(file, raw / "events" / file.name)
+    return time.monotonic()
 
 
 def wait_until_in_gold(lake: Path, load_id: int, process: subprocess.Popen[bytes]) -> None:
