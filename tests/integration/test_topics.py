@@ -112,19 +112,26 @@ def test_a_load_ends_where_it_is_full(reader: Reader) -> None:
     assert counts == [2, 2, 1]
 
 
-def test_only_committed_transactions_are_read(reader: Reader) -> None:
+def begin_transaction(reader: Reader) -> Producer:
+    """A producer in a transaction; it begins once the one before has ended on all brokers."""
     producer = Producer({**read_config(reader.properties), "transactional.id": "t"})
     producer.init_transactions()
     producer.begin_transaction()
+    return producer
+
+
+def test_only_committed_transactions_are_read(reader: Reader) -> None:
+    producer = begin_transaction(reader)
     producer.produce(reader.topic, b'{"is":"aborted"}')
     producer.flush()
     assert reader.stage().versions == ()
     producer.abort_transaction()
+    producer = begin_transaction(reader)
     aborted = reader.stage_one()
     assert (aborted.lines, aborted.blank_lines, aborted.records) == (2, 2, 0)
-    producer.begin_transaction()
     producer.produce(reader.topic, b'{"is":"committed"}')
     producer.commit_transaction()
+    begin_transaction(reader)
     committed = reader.stage_one()
     assert (committed.first_line, committed.lines, committed.records) == (2, 2, 1)
     assert [line.split(b"\t")[1:] for line in reader.lines()] == [[b"2", b"", b'{"is":"committed"}']]
