@@ -41,18 +41,19 @@ def main(cycles: int, pace: float) -> None:
     with (folder / "log").open("w") as log:
         arrived = arrive(files[0], raw)
         process = subprocess.Popen(command, cwd=PROJECT, env=os.environ | places, stdout=log, stderr=log)
-        for number in range(1, cycles + 1):
-            wait_until_in_gold(lake, number, process)
-            seconds.append(time.monotonic() - arrived)
-            if number in {10, cycles // 2, cycles}:
-                print(
-                    f"after {number} files: {resident(process.pid) / 2**20:,.0f} MiB, {seconds[-1]:.1f} s", flush=True
-                )
-            if number < cycles:
-                time.sleep(max(0, arrived + pace - time.monotonic()) + choose.random())
-                arrived = arrive(files[number], raw)
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+        try:
+            for number in range(1, cycles + 1):
+                wait_until_in_gold(lake, number, process)
+                seconds.append(time.monotonic() - arrived)
+                if number in {10, cycles // 2, cycles}:
+                    memory = resident(process.pid) / 2**20
+                    print(f"after {number} files: {memory:,.0f} MiB, {seconds[-1]:.1f} s", flush=True)
+                if number < cycles:
+                    time.sleep(max(0, arrived + pace - time.monotonic()) + choose.random())
+                    arrived = arrive(files[number], raw)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
     warm = seconds[1:]
     most = quantiles(warm, n=20)[-1]
     print(f"{cycles} files: median {median(warm):.1f} s, 95 % below {most:.1f} s, first {seconds[0]:.1f} s")
