@@ -45,7 +45,7 @@ def main(cycles: int, pace: float) -> None:
             for number in range(1, cycles + 1):
                 wait_until_in_gold(lake, number, process)
                 seconds.append(time.monotonic() - arrived)
-                if number in {10, cycles // 2, cycles}:
+                if number in {10, cycles} or number % 50 == 0:
                     memory = resident(process.pid) / 2**20
                     print(f"after {number} files: {memory:,.0f} MiB, {seconds[-1]:.1f} s", flush=True)
                 if number < cycles:
