@@ -1,8 +1,8 @@
 """`python -m benchmarks.watch`: how long after its arrival a file's rows are in gold, while a process watches.
 
-A day's events come in `CYCLES` files of 1,000, each `PACE` seconds after the one before and once that one is in gold,
-after a pause of a random length below a second, so that files come at any moment of a cycle. Memory is that of the
-watching process and its Java.
+Days of 100,000 events come in `CYCLES` files of 1,000, each `PACE` seconds after the one before and once that one is in
+gold, after a pause of a random length below a second, so that files come at any moment of a cycle. Memory is that of
+the watching process and its Java.
 """
 
 from __future__ import annotations
@@ -24,22 +24,24 @@ from benchmarks.contestants import PROJECT, UNTESTED, WORK
 from benchmarks.data import write_companies, write_day
 
 EVENTS = 1_000
+FILES_PER_DAY = 100
 
 
 def main(cycles: int, pace: float) -> None:
     folder = WORK / "watch"
     shutil.rmtree(folder, ignore_errors=True)
     raw, lake, store = folder / "raw", folder / "lake", folder / "store"
-    (raw / "events").mkdir(parents=True)
+    raw.mkdir(parents=True)
     write_companies(raw, 0)
-    write_day(store, 0, cycles * EVENTS, files=cycles)
-    files = sorted((store / "events").rglob("*.jsonl"))
+    for day in range(-(-cycles // FILES_PER_DAY)):
+        write_day(store, day, FILES_PER_DAY * EVENTS, files=FILES_PER_DAY)
+    files = [(file, raw / file.relative_to(store)) for file in sorted(store.rglob("*.jsonl"))]
     choose = random.Random(1)
     seconds: list[float] = []
     command = [sys.executable, "-m", "ingest", "watch", "--build", "--every", "0.5s", "--settle", "0", "--", *UNTESTED]
     places = {"RAW_ROOT": str(raw), "LAKE_ROOT": str(lake), "DBT_TARGET_PATH": str(folder / "target")}
     with (folder / "log").open("w") as log:
-        arrived = arrive(files[0], raw)
+        arrived = arrive(*files[0])
         process = subprocess.Popen(command, cwd=PROJECT, env=os.environ | places, stdout=log, stderr=log)
         try:
             for number in range(1, cycles + 1):
@@ -50,7 +52,7 @@ def main(cycles: int, pace: float) -> None:
                     print(f"after {number} files: {memory:,.0f} MiB, {seconds[-1]:.1f} s", flush=True)
                 if number < cycles:
                     time.sleep(max(0, arrived + pace - time.monotonic()) + choose.random())
-                    arrived = arrive(files[number], raw)
+                    arrived = arrive(*files[number])
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait()
@@ -60,9 +62,10 @@ def main(cycles: int, pace: float) -> None:
     print(json.dumps([round(one, 2) for one in seconds]))
 
 
-def arrive(file: Path, raw: Path) -> float:
-    """Put a file among the raw ones; give the time."""
-    os.link(file, raw / "events" / file.name)
+def arrive(file: Path, place: Path) -> float:
+    """Put a file in its place among the raw ones; give the time."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    os.link(file, place)
     return time.monotonic()
 
 
