@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from dataclasses import astuple
+from datetime import timedelta
 from functools import partial
 from importlib import import_module
 from itertools import islice
@@ -182,9 +183,17 @@ def build(*, force: bool, dbt_options: tuple[str, ...], **options: Any) -> None:
     metavar="TIME",
     help="Look for new files so often: 0.5s, 10s, 5m.",
 )
-@click.option("--build", is_flag=True, help="Build after each load, too.")
+@click.option("--build", is_flag=True, help="Build after each load, too; and every 50 loads do what 'maintain' does.")
+@click.option(
+    "--keep",
+    type=duration,
+    default="30m",
+    show_default=True,
+    metavar="TIME",
+    help="In that upkeep, keep what the tables' versions of so long need.",
+)
 @click.argument("dbt_options", nargs=-1, type=click.UNPROCESSED)
-def watch(*, every: float, build: bool, dbt_options: tuple[str, ...], **options: Any) -> None:  # fmt: skip
+def watch(*, every: float, build: bool, keep: float, dbt_options: tuple[str, ...], **options: Any) -> None:  # fmt: skip
     """Load as files arrive, until SIGTERM or SIGINT, in one process whose Java stays warm.
 
     One line for each cycle that had something to do. After a cycle that failed it says why, and begins anew after a
@@ -197,7 +206,8 @@ def watch(*, every: float, build: bool, dbt_options: tuple[str, ...], **options:
         raise IngestError(message)
     settings, report = _settings(**options), Report(options["log_format"])
     start = partial(_spark, settings, with_metastore=build)
-    is_good = Watch(settings, report, start, dbt_options if build else None).run(every=every)
+    watcher = Watch(settings, report, start, dbt_options if build else None, timedelta(seconds=keep))
+    is_good = watcher.run(every=every)
     sys.exit(0 if is_good else FAILED)
 
 
@@ -322,7 +332,7 @@ def experiment(*, lake: Path) -> None:
               help="Keep what the tables' versions of so many days need.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only say what could be removed now.")
 def maintain(*, lake: Path, days: int, dry_run: bool) -> None:
-    """Compact small files, and remove files that no version of the last days needs; no row and no manifest.
+    """Compact small files, and remove files and logs that no version of the last days needs; no row, no manifest.
 
     Refused while a load or a build is in progress.
     """
@@ -330,7 +340,7 @@ def maintain(*, lake: Path, days: int, dry_run: bool) -> None:
     table.add_column("table")
     for name in ("files read", "after", "files kept", "after", "bytes kept", "after"):
         table.add_column(name, justify="right")
-    for done in maintain_tables(Lake(lake), days=days, dry_run=dry_run):
+    for done in maintain_tables(Lake(lake), keep=timedelta(days=days), dry_run=dry_run):
         _, *counts = astuple(done)
         table.add_row(done.table, *(f"{count:,}" for count in counts))
     Console(highlight=False, width=WIDE).print(table)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -18,7 +21,7 @@ from ingest.lake import (
     query_if_there,
     tables_of,
 )
-from ingest.places import sizes_in
+from ingest.places import names_in, sizes_in
 from ingest.status import MODELS
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from ingest.lake import Lake
 
 MOST_DAYS = 30  # Delta keeps its log, and what it knows of removed files, as long: see the profile
+OF_A_VERSION = re.compile(r"\.?(\d{20})\..+")  # a commit, its checksums, a checkpoint
+CHECKPOINT = re.compile(r"\d{20}\.checkpoint\.parquet")
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,11 @@ class Upkeep:
     bytes: int
 
 
-def maintain(lake: Lake, *, days: int, dry_run: bool) -> Iterator[Upkeep]:
-    """Compact every table, and remove the files that no version of the last `days` days needs.
+def maintain(lake: Lake, *, keep: timedelta, dry_run: bool = False) -> Iterator[Upkeep]:
+    """Compact every table, and remove what no version since `keep` ago needs: data files, and the log before.
 
-    A dry run changes nothing and says what could be removed now; compaction itself frees no space before those days
-    are over. Raises IngestError if there is no lake, or a load or a build is in progress.
+    A dry run changes nothing and says what could be removed now; compaction itself frees no space before that time
+    is over. Raises IngestError if there is no lake, or a load or a build of another process is in progress.
     """
     check_is_lake(lake)
     with only_writer(lake):
@@ -55,10 +60,10 @@ def maintain(lake: Lake, *, days: int, dry_run: bool) -> Iterator[Upkeep]:
         if not lake.plan.exists() and not dry_run:
             clear_staging(lake)
         for table in tables_of(lake):
-            yield _maintain_table(lake, table, days=days, dry_run=dry_run)
+            yield _maintain_table(lake, table, keep=keep, dry_run=dry_run)
 
 
-def _maintain_table(lake: Lake, name: str, *, days: int, dry_run: bool) -> Upkeep:
+def _maintain_table(lake: Lake, name: str, *, keep: timedelta, dry_run: bool) -> Upkeep:
     from deltalake import WriterProperties
 
     table = open_table(lake, name)
@@ -69,7 +74,7 @@ def _maintain_table(lake: Lake, name: str, *, days: int, dry_run: bool) -> Upkee
     # It takes the deletion vectors of a table for files that nobody needs, unless it asks only the log.
     has_deletion_vectors = "deletionVectors" in (table.protocol().writer_features or ())
     removed = table.vacuum(
-        retention_hours=int(timedelta(days=days) / timedelta(hours=1)),
+        retention_hours=math.ceil(keep / timedelta(hours=1)),
         enforce_retention_duration=False,
         full=not has_deletion_vectors,
         dry_run=dry_run,
@@ -78,8 +83,19 @@ def _maintain_table(lake: Lake, name: str, *, days: int, dry_run: bool) -> Upkee
         freed = sum((lake.table(name) / path).stat().st_size for path in removed)
         files, size = files_before - len(removed), bytes_before - freed
     else:
+        _cut_log(lake.table(name) / "_delta_log", time.time() - keep.total_seconds())
         files, size = _size(lake.table(name))
     return Upkeep(name, read_before, len(table.file_uris()), files_before, files, bytes_before, size)
+
+
+def _cut_log(log: Path, since: float) -> None:
+    """Remove what is older than the newest checkpoint of before this time: Delta lists all that is there, often."""
+    versions = {name: int(found[1]) for name in names_in(log) if (found := OF_A_VERSION.fullmatch(name))}
+    checkpoints = [name for name in versions if CHECKPOINT.fullmatch(name)]
+    first = max((versions[name] for name in checkpoints if (log / name).stat().st_mtime <= since), default=0)
+    for name in sorted(versions, key=versions.__getitem__):
+        if versions[name] < first:
+            (log / name).unlink()
 
 
 def _size(folder: Path) -> tuple[int, int]:
@@ -124,9 +140,12 @@ def _see_that_it_is_there(lake: Lake, name: str, version: int) -> None:
     try:
         files = DeltaTable(str(lake.table(name)), version).file_uris()
     except DeltaError as error:
-        message = f"{name}: version {version} is not in its log any more, which keeps {MOST_DAYS} days."
+        message = (
+            f"{name}: version {version} is not in its log any more, which keeps {MOST_DAYS} days, or what upkeep was "
+            "told to keep ('maintain --days', 'watch --keep')."
+        )
         raise IngestError(message) from error
     folder = lake.table(name)
     if not all((folder / uri.rpartition("/")[2]).exists() for uri in files):
-        message = f"{name}: files of version {version} were removed by 'maintain', which keeps those of its --days."
+        message = f"{name}: files of version {version} were removed by upkeep ('maintain --days', 'watch --keep')."
         raise IngestError(message)

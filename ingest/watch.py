@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from ingest.build import is_built, run_dbt_build
 from ingest.errors import BusyError, IngestError, explain
 from ingest.lake import only_builder
 from ingest.load import run_load
+from ingest.maintain import maintain
 from ingest.places import write_whole
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 ENDING = (signal.SIGTERM, signal.SIGINT)
 FAILURES = "INGEST_WATCH_FAILURES"  # how many cycles before this process have failed, one after the other
 LONGEST_PAUSE_SECONDS = 300
+LOADS_PER_UPKEEP = 50
 # Statements name the loads that are new, so each cycle's code would be generated and compiled for that cycle alone.
 INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 
@@ -42,12 +44,16 @@ class BuildFailedError(IngestError):
 
 @dataclass
 class Watch:
-    """What a cycle does: load what is new, and build what was loaded if there are options for dbt."""
+    """What a cycle does: load what is new, and build what was loaded if there are options for dbt.
+
+    Every fifty loads that were built it keeps the tables small, too, with what the versions since `keep` ago need.
+    """
 
     settings: Settings
     report: Report
     start_spark: Callable[[], SparkSession]
     dbt_options: Sequence[str] | None = None
+    keep: timedelta = timedelta(minutes=30)
     is_told_to_end: bool = False
     _built_up_to: int | None = None
     _unreadable: tuple[tuple[str, str], ...] = ()
@@ -97,7 +103,10 @@ class Watch:
         if self._built_up_to != loaded_up_to and self.dbt_options is not None:
             if not is_built(self.settings, self.dbt_options):
                 said.append(self._build(self.dbt_options))
-            self._built_up_to = loaded_up_to
+            built_before, self._built_up_to = self._built_up_to, loaded_up_to
+            if built_before and loaded_up_to // LOADS_PER_UPKEEP > built_before // LOADS_PER_UPKEEP:
+                with suppress(BusyError):  # another load is at work: after the next fifty
+                    said.append(self._keep_small())
         return "; ".join(said)
 
     def _build(self, dbt_options: Sequence[str]) -> str:
@@ -109,6 +118,11 @@ class Watch:
             message = "the build failed, dbt has said why; see to it, and it is tried again"
             raise BuildFailedError(message)
         return f"build {time.monotonic() - began:.1f} s"
+
+    def _keep_small(self) -> str:
+        began = time.monotonic()
+        done = list(maintain(self.settings.lake, keep=self.keep))
+        return f"upkeep of {len(done)} tables {time.monotonic() - began:.1f} s"
 
     def _started(self) -> SparkSession:
         session = self.start_spark()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,7 +34,7 @@ def test_maintenance_changes_no_row_and_keeps_what_builds_saw(copy: Lake) -> Non
     before = {name: read_table(copy.root, name) for name in tables_of(copy)}
     manifests = sorted((copy.root / "manifests").iterdir())
     runs = sorted(before["audit.pipeline_runs"], key=lambda run: run["started_at"])
-    done = {upkeep.table: upkeep for upkeep in maintain(copy, days=30, dry_run=False)}
+    done = {upkeep.table: upkeep for upkeep in maintain(copy, keep=timedelta(days=30))}
     assert done.keys() == before.keys()
     for name, rows in before.items():
         assert difference(read_table(copy.root, name), rows) == [], name
@@ -49,14 +52,14 @@ def test_maintenance_changes_no_row_and_keeps_what_builds_saw(copy: Lake) -> Non
 def test_files_that_no_version_needs_are_removed_and_a_dry_run_says_which(copy: Lake) -> None:
     rows = read_table(copy.root, "silver.driver_events")
     run_id = min(read_table(copy.root, "audit.pipeline_runs"), key=lambda run: run["started_at"])["run_id"]
-    told = {upkeep.table: upkeep for upkeep in maintain(copy, days=0, dry_run=True)}
+    told = {upkeep.table: upkeep for upkeep in maintain(copy, keep=timedelta(0), dry_run=True)}
     assert all(path.exists() for path in copy.root.rglob("*.parquet"))
     table = "gold.daily_driver_activity"
     assert told[table].files < told[table].files_before
-    done = {upkeep.table: upkeep for upkeep in maintain(copy, days=0, dry_run=False)}
+    done = {upkeep.table: upkeep for upkeep in maintain(copy, keep=timedelta(0))}
     assert (done[table].files, done["silver.driver_events"].files) == (1, 1)
     assert difference(read_table(copy.root, "silver.driver_events"), rows) == []
-    with pytest.raises(IngestError, match=r"were removed by 'maintain'"):
+    with pytest.raises(IngestError, match="were removed by upkeep"):
         versions_at(copy, run_id)
 
 
@@ -68,6 +71,24 @@ def test_a_version_that_the_log_keeps_no_more_is_said(copy: Lake) -> None:
         (copy.table("silver.driver_events") / "_delta_log" / f"{version:020}.json").unlink()
     with pytest.raises(IngestError, match="is not in its log any more, which keeps 30 days"):
         versions_at(copy, run_id)
+
+
+def test_a_log_goes_up_to_the_checkpoint_that_the_kept_versions_need(lake: Path, spark: SparkSession) -> None:
+    name = "silver.driver_events"
+    path = Lake(lake).table(name)
+    log = path / "_delta_log"
+    first_at = time.time() - 100_000
+    for version in range(35):
+        spark.range(version, version + 1).write.format("delta").mode("append").save(str(path))
+        for entry in log.glob(f"*{version:020}.*"):
+            os.utime(entry, (first_at + version * 1000, first_at + version * 1000))
+    back_to_version_25 = timedelta(seconds=time.time() - first_at - 25_500)
+    (lake / "ingest.lock").touch()
+    list(maintain(Lake(lake), keep=back_to_version_25))
+    assert {int(entry.name.lstrip(".")[:20]) for entry in log.glob("*.json*")} == set(range(20, 36))
+    assert DeltaTable(path, version=25).count() == 26
+    spark.range(35, 45).write.format("delta").mode("append").save(str(path))
+    assert sorted(row.id for row in spark.read.format("delta").load(str(path)).collect()) == list(range(45))
 
 
 def test_a_table_that_was_made_anew_has_no_version_of_before(copy: Lake) -> None:
@@ -90,7 +111,7 @@ def test_deletion_vectors_are_not_taken_for_files_that_nobody_needs(copy: Lake, 
     assert rows
     assert list(path.glob("deletion_vector_*.bin"))
     assert all(row["event_type"] != "delivered" for row in rows)
-    list(maintain(copy, days=0, dry_run=False))
+    list(maintain(copy, keep=timedelta(0)))
     assert difference(read_table(copy.root, "gold.enriched_driver_events"), rows) == []
     assert spark.read.format("delta").load(str(path)).count() == len(rows)
 
@@ -98,7 +119,7 @@ def test_deletion_vectors_are_not_taken_for_files_that_nobody_needs(copy: Lake, 
 def test_a_maintained_lake_is_loaded_into_and_verified_as_before(
     copy: Lake, built: tuple[Path, Path], raw: Path, spark: SparkSession
 ) -> None:
-    list(maintain(copy, days=0, dry_run=False))
+    list(maintain(copy, keep=timedelta(0)))
     shutil.copytree(built[0], raw, dirs_exist_ok=True)
     (raw / "events" / "new.jsonl").write_bytes(b'{"event_id":"new"}\n')
     (manifest, *_) = run_one_load(raw, copy.root, spark)
@@ -111,10 +132,10 @@ def test_finished_staging_goes_and_unfinished_stays(copy: Lake) -> None:
     copy.staging.mkdir(exist_ok=True)
     (copy.staging / "bundle").touch()
     copy.plan.touch()
-    list(maintain(copy, days=30, dry_run=False))
+    list(maintain(copy, keep=timedelta(days=30)))
     assert copy.plan.exists()
     copy.plan.unlink()
-    list(maintain(copy, days=30, dry_run=False))
+    list(maintain(copy, keep=timedelta(days=30)))
     assert not copy.staging.exists()
 
 

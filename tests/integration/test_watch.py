@@ -14,6 +14,7 @@ from subprocess import TimeoutExpired
 from typing import TYPE_CHECKING
 
 import pytest
+from deltalake import DeltaTable
 
 from ingest.lake import Lake, has_table
 from tests.integration.lakes import read_table
@@ -29,6 +30,8 @@ KILLS = 8
 PATIENCE_SECONDS = 240
 WATCH = ("-m", "ingest", "watch", "--settle", "0", "--every", "0.5s")
 WATCH_AND_BUILD = (*WATCH, "--build", "--", *BUILD_UNTESTED[1:])
+# Upkeep after every load, not after fifty.
+AND_KEEP_SMALL = "import ingest.cli, ingest.watch; ingest.watch.LOADS_PER_UPKEEP = 1; ingest.cli.main()"
 
 
 class Watched(Deployment):
@@ -37,7 +40,7 @@ class Watched(Deployment):
     process: subprocess.Popen[str]
 
     def watch_and_build(self) -> None:
-        self.process = self.start(*WATCH_AND_BUILD)
+        self.process = self.start("-c", AND_KEEP_SMALL, *WATCH_AND_BUILD[2:])
 
     def wait_until(self, is_so: Callable[[], bool]) -> None:
         give_up_at = time.monotonic() + PATIENCE_SECONDS
@@ -99,6 +102,9 @@ def test_files_are_built_as_they_come_and_a_lost_metastore_costs_a_pause(deploym
     output = deployment.stop()
     assert "events/broken.jsonl.gz: failed, corrupt gzip" in output
     assert "(1 in a row)" in output
+    assert "; upkeep of " in output
+    commits = DeltaTable(deployment.lake / "bronze" / "source_files").history()
+    assert "OPTIMIZE" in {commit["operation"] for commit in commits}
     health = json.loads((deployment.lake / "watch.json").read_text())
     assert datetime.fromisoformat(health["last_good_cycle_at"]) > lost_at
     deployment.check()
