@@ -72,12 +72,12 @@ def arrive(file: Path, place: Path) -> float:
 def wait_until_in_gold(lake: Path, load_id: int, process: subprocess.Popen[bytes]) -> None:
     """Wait for events of this load: each file is a load of its own, the first with the companies."""
     table = lake / "gold" / "enriched_driver_events"
-    commits = 0
+    seen = ""
     while True:
         if process.poll() is not None:
             sys.exit(f"the watching process has ended, see {lake.parent / 'log'}")
-        if (found := len(list(table.glob("_delta_log/*.json")))) > commits:
-            commits = found
+        if (newest := max((path.name for path in table.glob("_delta_log/*.json")), default="")) > seen:
+            seen = newest
             query = QueryBuilder().register("t", DeltaTable(str(table))).execute("select max(_load_id) from t")
             if any((batch[0].to_pylist()[0] or 0) >= load_id for batch in query):
                 return

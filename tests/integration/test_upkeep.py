@@ -16,6 +16,7 @@ from ingest.lake import Lake, open_table, tables_of
 from ingest.maintain import maintain, versions_at
 from tests.integration.conftest import run_one_load
 from tests.integration.lakes import difference, read_table
+from tests.integration.test_faults import Deployment, needs_a_mount, on_a_small_disk
 from tests.integration.worker import run_process
 
 if TYPE_CHECKING:
@@ -137,6 +138,25 @@ def test_finished_staging_goes_and_unfinished_stays(copy: Lake) -> None:
     copy.plan.unlink()
     list(maintain(copy, keep=timedelta(days=30)))
     assert not copy.staging.exists()
+
+
+FILLED_BEFORE_UPKEEP = """
+    small && cp -r "$BUILT/." "$LAKE_ROOT" && fill
+    "$@"; echo "exit $?"
+    empty
+    "$@" || exit 9
+    keep
+"""
+
+
+@needs_a_mount
+def test_a_full_disk_is_said_in_a_sentence_and_changes_no_row(built: tuple[Path, Path], tmp_path: Path) -> None:
+    deployment = Deployment(tmp_path)
+    command = ("-m", "ingest", "maintain")
+    result = on_a_small_disk(deployment, FILLED_BEFORE_UPKEEP, *command, free=20_000, BUILT=str(built[1]))
+    assert "exit 2" in result.stdout
+    for name in tables_of(Lake(built[1])):
+        assert difference(read_table(deployment.lake, name), read_table(built[1], name)) == [], name
 
 
 def test_the_commands_say_what_they_did(copy: Lake) -> None:
