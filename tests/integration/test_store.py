@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploy.store import at, send_folder
+from ingest.lake import Lake, open_table
 from tests.integration.lakes import read_table
 from tests.integration.test_faults import Deployment, some
 from tests.stores import running_store
@@ -68,6 +69,10 @@ def test_a_lake_in_a_store_is_as_one_on_a_disk(deployment: StoreDeployment) -> N
     where = ("--source-file", event["_source_file"], "--line", str(event["_source_line"]))
     assert deployment.run("-m", "ingest", "trace", *where) == 0
     assert deployment.run("-m", "ingest", "status") == 0
+    table = open_table(Lake(deployment.lake), "silver.driver_events")
+    table.create_checkpoint()
     assert deployment.run("-m", "ingest", "maintain", "--days", "0") == 0
+    commits = [path.name for path in (deployment.lake / "silver" / "driver_events" / "_delta_log").glob("*.json")]
+    assert min(commits) == f"{table.version():020}.json"
     deployment.check()
     assert not (deployment.lake / "staging").exists()
