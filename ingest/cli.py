@@ -206,7 +206,7 @@ def watch(*, every: float, build: bool, keep: float, dbt_options: tuple[str, ...
         raise IngestError(message)
     settings, report = _settings(**options), Report(options["log_format"])
     start = partial(_spark, settings, with_metastore=build)
-    watcher = Watch(settings, report, start, dbt_options if build else None, timedelta(seconds=keep))
+    watcher = Watch(settings, report, start, timedelta(seconds=keep), dbt_options if build else None)
     is_good = watcher.run(every=every)
     sys.exit(0 if is_good else FAILED)
 

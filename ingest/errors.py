@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOT_DONE = 2
-OF_STORES = ("_internal", "aiohttp.", "botocore.")  # the first is deltalake's
+_OF_STORES = ("_internal", "aiohttp.", "botocore.")  # the first is deltalake's
 _LONGEST_CAUSE = 300
 
 
@@ -46,7 +46,7 @@ def explain(error: Exception) -> str | None:
         is_sparks and "Java" in str(error) and not _java_cause(error)
     ):
         cause = "Spark's Java process has ended, perhaps for want of memory (SPARK_DRIVER_MEMORY sets its heap)"
-    elif isinstance(error, OSError) or type(error).__module__.startswith(OF_STORES):
+    elif isinstance(error, OSError) or type(error).__module__.startswith(_OF_STORES):
         cause = str(error) or type(error).__name__
     elif is_sparks:
         cause = f"Spark could not do its part: {_java_cause(error) or error}"

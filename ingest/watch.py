@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from ingest.places import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import timedelta
 
     from pyspark.sql import SparkSession
 
@@ -52,8 +53,8 @@ class Watch:
     settings: Settings
     report: Report
     start_spark: Callable[[], SparkSession]
+    keep: timedelta
     dbt_options: Sequence[str] | None = None
-    keep: timedelta = timedelta(minutes=30)
     is_told_to_end: bool = False
     _built_up_to: int | None = None
     _unreadable: tuple[tuple[str, str], ...] = ()
