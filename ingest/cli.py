@@ -205,7 +205,7 @@ def watch(*, every: float, build: bool, keep: float, dbt_options: tuple[str, ...
         message = "options for dbt were given without --build, which they are for; add it, or leave them out."
         raise IngestError(message)
     settings, report = _settings(**options), Report(options["log_format"])
-    start = partial(_spark, settings, with_metastore=build)
+    start = partial(_spark, settings, with_metastore=build, is_short_run=False)
     watcher = Watch(settings, report, start, timedelta(seconds=keep), dbt_options if build else None)
     is_good = watcher.run(every=every)
     sys.exit(0 if is_good else FAILED)
@@ -400,12 +400,18 @@ def _load(settings: Settings, report: Report, *, with_metastore: bool) -> int:
     return FAILED if any(manifest.has_failures for manifest in manifests) else 0
 
 
-def _spark(settings: Settings, *, with_metastore: bool) -> SparkSession:
+def _spark(settings: Settings, *, with_metastore: bool, is_short_run: bool = True) -> SparkSession:
     from ingest.spark import start_spark  # a run with nothing new does without Spark
 
     if with_metastore:  # a build, which needs dbt next: that takes seconds to import, and Java seconds to start
         Thread(target=import_module, args=("dbt.cli.main",), daemon=True).start()
-    return start_spark(settings.project, settings.lake, settings.target, with_metastore=with_metastore)
+    return start_spark(
+        settings.project,
+        settings.lake,
+        settings.target,
+        with_metastore=with_metastore,
+        is_short_run=is_short_run,
+    )
 
 
 def _preview(settings: Settings, report: Report) -> int:

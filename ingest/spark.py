@@ -27,14 +27,17 @@ if TYPE_CHECKING:
 
 LOCK_SECONDS, END_SECONDS = 60, 30
 METASTORE_BYTES = 4 << 20
-JAVA_OPTIONS = "spark.driver.extraJavaOptions"
+JAVA_OPTIONS, SHORT_RUN_OPTIONS = "spark.driver.extraJavaOptions", "spark.driver.defaultJavaOptions"
 
 
-def start_spark(project: Path, lake: Lake, target: str | None = None, *, with_metastore: bool) -> SparkSession:
+def start_spark(
+    project: Path, lake: Lake, target: str | None = None, *, with_metastore: bool, is_short_run: bool = True
+) -> SparkSession:
     """Start Spark as a target of the profile (its default, unless named) has it, or join the session of this process.
 
     Ingest writes by path and leaves the metastore, which one process at a time can open, to dbt, and that to its
-    server where there is one. Raises IngestError if the environment or the profile is not fit for it.
+    server where there is one. What is no short run lets Java optimize its code as Java does. Raises IngestError if the
+    environment or the profile is not fit for it.
     """
     session = SparkSession.getActiveSession()
     if session is not None:
@@ -42,6 +45,8 @@ def start_spark(project: Path, lake: Lake, target: str | None = None, *, with_me
     profile = read_profile(project, lake, target)
     settings = profile["server_side_parameters"]
     check_environment(project, settings)
+    if not is_short_run:
+        settings.pop(SHORT_RUN_OPTIONS, None)
     catalog = "hive" if with_metastore and profile["method"] == "session" else "in-memory"
     builder = SparkSession.builder.config("spark.sql.catalogImplementation", catalog)
     for key, value in settings.items():
