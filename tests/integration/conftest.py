@@ -80,7 +80,7 @@ def sample_of_two_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
         shutil.copytree(folder / name, folder / "kept" / name)
     shutil.copy(folder / "raw.truth.jsonl", folder / "kept")
     yield worker, snapshot(lake), loads
-    worker.kill()
+    worker.release()
 
 
 @pytest.fixture(scope="session")

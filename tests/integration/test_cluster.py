@@ -22,7 +22,7 @@ from deploy.services import Supervisor
 from ingest.lake import Lake
 from ingest.provision import SPARK_HOME
 from tests.integration.lakes import read_table
-from tests.integration.test_faults import TORTURE, Deployment, ends_with
+from tests.integration.test_faults import Deployment, ends_with, for_a_long_run
 from tests.integration.worker import BUILD_UNTESTED
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 DBT = ("-m", "dbt.cli.main", *BUILD_UNTESTED)
 COUNT = "select count(*) from enriched_driver_events"
 PATIENCE_SECONDS = 300
-for_a_long_run = pytest.mark.skipif(not TORTURE, reason="takes minutes: make torture")
 
 
 class ClusterDeployment(Deployment):

@@ -38,7 +38,7 @@ def worker(built: tuple[Path, Path], raw: Path, lake: Path) -> Iterator[Worker]:
     shutil.copytree(built[1], lake, ignore=shutil.ignore_patterns("metastore"))
     worker = Worker(lake, raw)
     yield worker
-    worker.kill()
+    worker.release()
 
 
 def doubled(lake: Path, condition: str) -> None:

@@ -43,7 +43,7 @@ def empty_lake(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     shutil.copy(folder / "target" / "manifest.json", folder / "documented.json")
     assert worker.dbt("build", "--warn-error") == 0
     yield worker
-    worker.kill()
+    worker.release()
 
 
 def manifest(worker: Worker) -> dict[str, Any]:
@@ -147,22 +147,22 @@ def test_a_table_without_the_columns_that_its_model_declares_is_not_written(empt
     assert empty_lake.dbt("run", "--select", "daily_driver_activity") == 0
 
 
-def test_a_lake_that_was_copied_is_not_mistaken_for_the_one_it_came_from(empty_lake: Worker, tmp_path: Path) -> None:
-    empty_lake.kill()
-    shutil.copytree(empty_lake.lake, tmp_path / "lake")
-    copy = Worker(tmp_path / "lake", tmp_path / "raw", project=empty_lake.project)
-    before = table_versions(empty_lake.lake)
-    assert copy.dbt("run") == 1
-    copy.kill()
-    assert table_versions(empty_lake.lake) == table_versions(tmp_path / "lake") == before
-
-
 def test_an_emptied_seed_stops_a_build(empty_lake: Worker) -> None:
     table = DeltaTable(empty_lake.lake / "silver" / "event_types")
     table.delete()
     assert empty_lake.dbt("run") == 1
     assert empty_lake.dbt("build", "--select", "event_types+", "--exclude-resource-type", "unit_test") == 0
     assert len(read_table(empty_lake.lake, "silver.event_types")) == 13
+
+
+def test_a_lake_that_was_copied_is_not_mistaken_for_the_one_it_came_from(empty_lake: Worker, tmp_path: Path) -> None:
+    empty_lake.kill()
+    shutil.copytree(empty_lake.lake, tmp_path / "lake")
+    copy = Worker(tmp_path / "lake", tmp_path / "raw", project=empty_lake.project)
+    before = table_versions(empty_lake.lake)
+    assert copy.dbt("run") == 1
+    copy.release()
+    assert table_versions(empty_lake.lake) == table_versions(tmp_path / "lake") == before
 
 
 def test_dbt_called_from_elsewhere_starts_no_second_lake(project: Path, tmp_path: Path) -> None:

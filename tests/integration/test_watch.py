@@ -18,7 +18,14 @@ from deltalake import DeltaTable
 
 from ingest.lake import Lake, has_table
 from tests.integration.lakes import read_table
-from tests.integration.test_faults import SEED, TORTURE, Deployment, ends_with, needs_a_mount, on_a_small_disk
+from tests.integration.test_faults import (
+    SEED,
+    Deployment,
+    ends_with,
+    for_a_long_run,
+    needs_a_mount,
+    on_a_small_disk,
+)
 from tests.integration.worker import BUILD_UNTESTED
 
 if TYPE_CHECKING:
@@ -156,7 +163,7 @@ def test_a_disk_that_fills_up_is_waited_for(tmp_path: Path) -> None:
     deployment.check()
 
 
-@pytest.mark.skipif(not TORTURE, reason="takes minutes: make torture")
+@for_a_long_run
 def test_kills_lose_and_double_nothing(deployment: Watched) -> None:
     choose = random.Random(SEED)
     for _ in range(KILLS):

@@ -9,10 +9,11 @@ import subprocess
 import sys
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
 PROJECT = Path(__file__).resolve().parents[2]
 # Unit tests are about the models and need no lake of their own: one build of all runs them.
@@ -28,7 +29,14 @@ def copy_project(folder: Path) -> Path:
 
 
 class Worker:
-    """Runs `load` and `dbt` commands on one lake; after a kill the next command starts a new process."""
+    """Runs `load` and `dbt` commands on one lake; after a kill the next command starts a new process.
+
+    A process that a test is done with, and whose Java is warm, works for the next one.
+    """
+
+    _free: ClassVar[list[tuple[BaseProcess, Connection]]] = []
+    _process: BaseProcess | None
+    _connection: Connection
 
     def __init__(self, lake: Path, raw: Path, *, project: Path = PROJECT) -> None:
         self.lake, self.raw, self.project = lake, raw, project
@@ -48,7 +56,7 @@ class Worker:
         return code
 
     def send(self, command: list[str]) -> None:
-        if not self._process.is_alive():
+        if self._process is None or not self._process.is_alive():
             self._start()
         self._connection.send(command)
 
@@ -61,17 +69,28 @@ class Worker:
 
     def kill(self) -> None:
         """Kill the process and its JVM, as a power cut would."""
-        if self._process.is_alive() and self._process.pid:
+        if self._process and self._process.pid and self._process.is_alive():
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.join()
+            self._process.join()
+
+    def release(self) -> None:
+        """Leave the process to the next worker."""
+        if self._process and self._process.is_alive():
+            self._free.append((self._process, self._connection))
+        self._process = None
 
     def _start(self) -> None:
-        context = get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self.lake, self.raw, self.project), daemon=True)
-        self._process.start()
-        theirs.close()
-        self._connection.recv()
+        self._process, self._connection = self._free.pop() if self._free else _new_process()
+        self.run(["open", str(self.lake), str(self.raw), str(self.project)])
+
+
+def _new_process() -> tuple[BaseProcess, Connection]:
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+    return process, ours
 
 
 def run_process(*arguments: str, folder: Path = PROJECT, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -87,11 +106,10 @@ def run_process(*arguments: str, folder: Path = PROJECT, **environment: str) -> 
     )
 
 
-def _serve(connection: Connection, lake: Path, raw: Path, project: Path) -> None:
+def _serve(connection: Connection) -> None:
     os.setsid()
-    os.chdir(project)
-    os.environ["LAKE_ROOT"] = str(lake)
     from dbt.cli.main import dbtRunner
+    from pyspark.sql import SparkSession
 
     from ingest.lake import Lake
     from ingest.load import Settings, run_load
@@ -99,11 +117,17 @@ def _serve(connection: Connection, lake: Path, raw: Path, project: Path) -> None
     from ingest.spark import start_spark
     from ingest.staging import Limits
 
-    settings = Settings(project=project, raw=raw, lake=Lake(lake), limits=Limits(settle_seconds=0))
-    connection.send("ready")
     while True:
         name, *arguments = connection.recv()
-        if name == "load":
+        if name == "open":
+            if session := SparkSession.getActiveSession():
+                session.stop()
+            lake, raw, project = map(Path, arguments)
+            os.chdir(project)
+            os.environ["LAKE_ROOT"] = str(lake)
+            settings = Settings(project=project, raw=raw, lake=Lake(lake), limits=Limits(settle_seconds=0))
+            connection.send(0)
+        elif name == "load":
             manifests = run_load(
                 settings, Report("text"), lambda: start_spark(project, settings.lake, with_metastore=True)
             )
