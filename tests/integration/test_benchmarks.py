@@ -9,11 +9,10 @@ SCENARIOS = ["S1", "S2", "S4", *(["S3", "S6"] if TORTURE else [])]
 
 
 def test_all_contestants_give_what_the_files_should_give() -> None:
-    result = run_process("python", "-m", "benchmarks", SIZE="1k", SCENARIO=",".join(SCENARIOS), PEERS="ours,polars_script")
+    scenarios = ",".join(SCENARIOS)
+    result = run_process("python", "-m", "benchmarks", SIZE="1k", SCENARIO=scenarios, PEERS="ours,polars_script")
     assert result.returncode == 0, result.stderr
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in result.stdout.splitlines()[2:]]
-    assert [(row[0], row[1], row[-1]) for row in rows] == [
-        (scenario, name, "right")
-        for scenario in (one.replace("S6", "S6 after 01 days") for one in SCENARIOS)
-        for name in ("ours", "polars_script")
+    assert [(row[0].split()[0], row[1], row[-1]) for row in rows] == [
+        (scenario, name, "right") for scenario in SCENARIOS for name in ("ours", "polars_script")
     ]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
+    from ingest.load import Settings
+
 PROJECT = Path(__file__).resolve().parents[2]
 # Unit tests are about the models and need no lake of their own: one build of all runs them.
 BUILD = ("build", "--exclude-resource-type", "unit_test")
@@ -112,9 +114,7 @@ def _serve(connection: Connection) -> None:
     from pyspark.sql import SparkSession
 
     from ingest.lake import Lake
-    from ingest.load import Settings, run_load
-    from ingest.report import Report
-    from ingest.spark import start_spark
+    from ingest.load import Settings
     from ingest.staging import Limits
 
     while True:
@@ -128,10 +128,18 @@ def _serve(connection: Connection) -> None:
             settings = Settings(project=project, raw=raw, lake=Lake(lake), limits=Limits(settle_seconds=0))
             connection.send(0)
         elif name == "load":
-            manifests = run_load(
-                settings, Report("text"), lambda: start_spark(project, settings.lake, with_metastore=True)
-            )
-            connection.send(int(any(manifest.has_failures for manifest in manifests)))
+            connection.send(_load(settings))
         else:
             target = ["--target-path", str(lake.parent / "target"), "--log-path", str(lake.parent / "logs")]
             connection.send(0 if dbtRunner().invoke([*arguments, *target]).success else 1)
+
+
+def _load(settings: Settings) -> int:
+    from ingest.load import run_load
+    from ingest.report import Report
+    from ingest.spark import start_spark
+
+    manifests = run_load(
+        settings, Report("text"), lambda: start_spark(settings.project, settings.lake, with_metastore=True)
+    )
+    return int(any(manifest.has_failures for manifest in manifests))
