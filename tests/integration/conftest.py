@@ -64,7 +64,7 @@ def run_one_load(  # every option of the command that a test needs
 
 
 @pytest.fixture(scope="session")
-def sample_of_two_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Worker, Tables, list[Any]]]:
+def sample_of_two_days(tmp_path_factory: pytest.TempPathFactory) -> tuple[Worker, Tables, list[Any]]:
     """Load and build day 1, then day 2; gives the tables, and what the reference read at each load."""
     folder = tmp_path_factory.mktemp("sample")
     raw, lake = folder / "raw", folder / "lake"
@@ -79,8 +79,7 @@ def sample_of_two_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     for name in ("raw", "lake"):
         shutil.copytree(folder / name, folder / "kept" / name)
     shutil.copy(folder / "raw.truth.jsonl", folder / "kept")
-    yield worker, snapshot(lake), loads
-    worker.release()
+    return worker, snapshot(lake), loads
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from tests.integration.worker import BUILD_UNTESTED, Worker, run_process
 from tests.reference import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 GOLD = "enriched_driver_events"
@@ -33,12 +32,10 @@ EVENT = b'{"driver_id":"d","event_timestamp":"2024-03-04T06:00:00Z","event_type"
 
 
 @pytest.fixture
-def worker(built: tuple[Path, Path], raw: Path, lake: Path) -> Iterator[Worker]:
+def worker(built: tuple[Path, Path], raw: Path, lake: Path) -> Worker:
     shutil.copytree(built[0], raw, dirs_exist_ok=True)
     shutil.copytree(built[1], lake, ignore=shutil.ignore_patterns("metastore"))
-    worker = Worker(lake, raw)
-    yield worker
-    worker.release()
+    return Worker(lake, raw)
 
 
 def doubled(lake: Path, condition: str) -> None:

@@ -173,7 +173,6 @@ def test_the_files_of_a_real_producer_are_judged_as_counted_without_spark(tmp_pa
     assert worker.dbt("run") == 1  # the seed is not there yet
     assert worker.dbt(*BUILD_UNTESTED) == 0
     tables = snapshot(worker.lake)
-    worker.release()
     expected = json.loads((PROJECT / "tests" / "expected" / "producer.json").read_text(encoding="utf-8"))
     assert {table: len(rows) for table, rows in tables.items()} == expected["rows"]
     assert (

@@ -16,7 +16,6 @@ from tests.integration.lakes import SILVER_AND_GOLD, read_table, table_versions
 from tests.integration.worker import Worker, copy_project, run_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -35,15 +34,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def empty_lake(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+def empty_lake(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Worker:
     """Give a worker whose lake was built before any load."""
     folder = tmp_path_factory.mktemp("empty")
     worker = Worker(folder / "lake", folder / "raw", project=project)
     assert worker.dbt("docs", "generate") == 0
     shutil.copy(folder / "target" / "manifest.json", folder / "documented.json")
     assert worker.dbt("build", "--warn-error") == 0
-    yield worker
-    worker.release()
+    return worker
 
 
 def manifest(worker: Worker) -> dict[str, Any]:
@@ -161,7 +159,6 @@ def test_a_lake_that_was_copied_is_not_mistaken_for_the_one_it_came_from(empty_l
     copy = Worker(tmp_path / "lake", tmp_path / "raw", project=empty_lake.project)
     before = table_versions(empty_lake.lake)
     assert copy.dbt("run") == 1
-    copy.release()
     assert table_versions(empty_lake.lake) == table_versions(tmp_path / "lake") == before
 
 

@@ -13,7 +13,6 @@ from tests.integration.lakes import SILVER_AND_GOLD, difference, read_table, tab
 from tests.integration.worker import BUILD, BUILD_UNTESTED, Worker, copy_project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 TABLES = (*SILVER_AND_GOLD, "audit.source_file_audit", "audit.unknown_keys", "audit.unmatched_companies")
@@ -25,12 +24,10 @@ SURROGATES = r"\\ud800 \ud83d\ude9a \ude9a \\\ud83d"
 
 
 @pytest.fixture
-def worker(tmp_path: Path) -> Iterator[Worker]:
+def worker(tmp_path: Path) -> Worker:
     project = copy_project(tmp_path / "project")
     (tmp_path / "raw" / "events").mkdir(parents=True)
-    worker = Worker(tmp_path / "lake", tmp_path / "raw", project=project)
-    yield worker
-    worker.release()
+    return Worker(tmp_path / "lake", tmp_path / "raw", project=project)
 
 
 def test_a_replay_equals_a_full_refresh(worker: Worker) -> None:
@@ -100,7 +97,6 @@ def test_a_key_that_is_declared_later_comes_into_older_records_too(worker: Worke
     assert worker.load() == 0
     assert worker.dbt(*UNTESTED_REPLAY) == 0
     replayed = {table: read_table(worker.lake, table) for table in TABLES}
-    worker.release()
 
     other = Worker(tmp_path / "other", worker.raw, project=worker.project)
     shutil.move(worker.raw / "events" / "2.jsonl", tmp_path)
@@ -108,7 +104,6 @@ def test_a_key_that_is_declared_later_comes_into_older_records_too(worker: Worke
     shutil.move(tmp_path / "2.jsonl", worker.raw / "events")
     assert other.load() == 0
     assert other.dbt(*BUILD_UNTESTED) == 0
-    other.release()
     for table in SILVER_AND_GOLD:
         assert difference(replayed[table], read_table(other.lake, table)) == [], table
     found = {row["trailer_id"] for row in replayed["gold.enriched_driver_events"]}

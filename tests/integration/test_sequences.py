@@ -42,7 +42,6 @@ def test_a_random_sequence_ends_as_one_build_of_all_of_it(tmp_path: Path) -> Non
     assert worker.dbt(*BUILD, "--full-refresh") == 0
     for table in SILVER_AND_GOLD:
         assert difference(read_table(worker.lake, table), tables[table]) == [], table
-    worker.release()
 
 
 def load(worker: Worker, producer: Producer, choose: random.Random) -> None:

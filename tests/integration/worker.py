@@ -31,18 +31,17 @@ def copy_project(folder: Path) -> Path:
 
 
 class Worker:
-    """Runs `load` and `dbt` commands on one lake; after a kill the next command starts a new process.
+    """Runs `load` and `dbt` commands on one lake, in the one process that all workers take over from each other.
 
-    A process that a test is done with, and whose Java is warm, works for the next one.
+    So its Java is warm for the next test. After a kill the next command starts a new process.
     """
 
-    _free: ClassVar[list[tuple[BaseProcess, Connection]]] = []
-    _process: BaseProcess | None
-    _connection: Connection
+    _owner: ClassVar[Worker | None] = None
+    _process: ClassVar[BaseProcess]
+    _connection: ClassVar[Connection]
 
     def __init__(self, lake: Path, raw: Path, *, project: Path = PROJECT) -> None:
         self.lake, self.raw, self.project = lake, raw, project
-        self._start()
 
     def load(self) -> int:
         """Load as `python -m ingest --settle 0` does; give its exit code."""
@@ -58,8 +57,8 @@ class Worker:
         return code
 
     def send(self, command: list[str]) -> None:
-        if self._process is None or not self._process.is_alive():
-            self._start()
+        if Worker._owner is not self or not self._process.is_alive():
+            self._take_over()
         self._connection.send(command)
 
     def is_done(self, seconds: float) -> bool:
@@ -71,28 +70,19 @@ class Worker:
 
     def kill(self) -> None:
         """Kill the process and its JVM, as a power cut would."""
-        if self._process and self._process.pid and self._process.is_alive():
+        if Worker._owner is self and self._process.pid and self._process.is_alive():
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.join()
 
-    def release(self) -> None:
-        """Leave the process to the next worker."""
-        if self._process and self._process.is_alive():
-            self._free.append((self._process, self._connection))
-        self._process = None
-
-    def _start(self) -> None:
-        self._process, self._connection = self._free.pop() if self._free else _new_process()
+    def _take_over(self) -> None:
+        if Worker._owner is None or not self._process.is_alive():
+            context = get_context("spawn")
+            Worker._connection, theirs = context.Pipe()
+            Worker._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            self._process.start()
+            theirs.close()
+        Worker._owner = self
         self.run(["open", str(self.lake), str(self.raw), str(self.project)])
-
-
-def _new_process() -> tuple[BaseProcess, Connection]:
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs,), daemon=True)
-    process.start()
-    theirs.close()
-    return process, ours
 
 
 def run_process(*arguments: str, folder: Path = PROJECT, **environment: str) -> subprocess.CompletedProcess[str]:
