@@ -11,20 +11,19 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tests.integration.lakes import SILVER_AND_GOLD, difference, read_table, records_of_bronze, snapshot
-from tests.integration.worker import BUILD as BUILD_TESTED
-from tests.integration.worker import BUILD_UNTESTED, PROJECT, Worker, copy_project
+from tests.integration.test_faults import for_a_long_run
+from tests.integration.worker import BUILD, PROJECT, Worker, copy_project
 from tests.reference import run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TORTURE = os.environ.get("TORTURE") == "1"
-STEPS = int(os.environ.get("SEQUENCE_STEPS", "30" if TORTURE else "2"))
-BUILD = BUILD_TESTED if TORTURE else BUILD_UNTESTED
+STEPS = int(os.environ.get("SEQUENCE_STEPS", "30"))
 SEED = int(os.environ.get("SEQUENCE_SEED", "33"))
 MODELS = sorted(path.stem for folder in ("silver", "gold") for path in (PROJECT / "models" / folder).glob("*.sql"))
 
 
+@for_a_long_run
 def test_a_random_sequence_ends_as_one_build_of_all_of_it(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
     producer = Producer(tmp_path / "raw", random.Random(SEED))
