@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import gzip
-import os
 import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.integration.lakes import read_table
+from tests.integration.test_faults import TORTURE
 from tests.reference import EVENT_KEYS, Record, bronze, same_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-MUTANTS = 200_000 if os.environ.get("TORTURE") == "1" else 20_000
+MUTANTS = 200_000 if TORTURE else 20_000
 EVENT = (
     b'{"event_id":"e-1","driver_id":"DRV-\xc3\xa9","company_id":7,"truck_id":null,"event_type":"start driving",'
     b'"timestamp":"2024-03-04T06:01:16.599561Z","payload":{"km":1.5,"tags":["a\\"b","\\u00e9"],"n":null}}'

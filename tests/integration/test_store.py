@@ -60,6 +60,7 @@ def test_a_lake_in_a_store_is_as_one_on_a_disk(deployment: StoreDeployment) -> N
         deployment.die_at(step, "ingest", "--settle", "0")
         deployment.move_to_another_machine()
     assert deployment.build() == 0
+    deployment.check()
     deployment.next_day()
     deployment.move_to_another_machine()
     assert deployment.build() == 0
