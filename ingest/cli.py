@@ -84,8 +84,12 @@ def resolved(context: click.Context, option: click.Parameter, path: Path | None)
     """Take a typed path from the working folder, any other from the project's: there is one lake, wherever one is."""
     if path is None or path.is_absolute():
         return path
-    is_typed = context.get_parameter_source(str(option.name)) is click.core.ParameterSource.COMMANDLINE
-    return (Path.cwd() if is_typed else PROJECT) / path
+    return (Path.cwd() if is_typed(context, str(option.name)) else PROJECT) / path
+
+
+def is_typed(context: click.Context, option: str) -> bool:
+    """Tell whether an option was given on the command line."""
+    return context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE
 
 
 raw_option = click.option(
@@ -201,8 +205,9 @@ def watch(*, every: float, build: bool, keep: float, dbt_options: tuple[str, ...
     """
     from ingest.watch import Watch
 
-    if dbt_options and not build:
-        message = "options for dbt were given without --build, which they are for; add it, or leave them out."
+    if not build and (dbt_options or is_typed(click.get_current_context(), "keep")):
+        given = "options for dbt were" if dbt_options else "--keep was"
+        message = f"{given} given without --build, which alone has a use for it; add that, or leave it out."
         raise IngestError(message)
     settings, report = _settings(**options), Report(options["log_format"])
     start = partial(_spark, settings, with_metastore=build, is_short_run=False)

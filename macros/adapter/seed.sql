@@ -12,8 +12,10 @@
     {%- set existing = load_cached_relation(this) -%}
     {%- set differs = existing is none or should_full_refresh() -%}
     {%- if not differs -%}
-        {%- set difference = '((table ' ~ this ~ ' except all ' ~ seed_sql ~ ') union all (' ~ seed_sql ~ ' except all table ' ~ this ~ '))' -%}
-        {%- set differs = run_query('select 1 from ' ~ difference ~ ' limit 1').rows | length > 0 -%}
+        {%- set differs = run_query(
+            'select 1 from (select *, 1 as _times from ' ~ this ~ ' union all select *, -1 as _times from (' ~ seed_sql ~ '))'
+            ~ ' group by ' ~ rows.column_names | join(', ') ~ ' having sum(_times) <> 0 limit 1'
+        ).rows | length > 0 -%}
     {%- endif -%}
     {{ run_hooks(pre_hooks) }}
     {%- if differs -%}

@@ -72,6 +72,7 @@ def refused(lake: Path, *command: str, folder: Path = PROJECT, **environment: st
         (["--kafka", "{tmp}/nowhere"], "nowhere: the properties of Kafka's client were wanted in this file"),
         (["--kafka", "{tmp}/file"], "file: wanted a line bootstrap.servers=HOST:PORT, found none"),
         (["watch", "--", "--select", "silver"], "options for dbt were given without --build"),
+        (["watch", "--keep", "1h"], "--keep was given without --build"),
         (["watch", "--every", "0s"], "wanted a time above zero, such as 0.5s, 10s or 5m; found '0s'"),
         (["watch", "--raw", "{tmp}/nowhere"], "nowhere: the raw files were looked for in this folder: No such file"),
         (["build", "--lake", "{tmp}/things"], "things: this folder holds other things than a lake"),
