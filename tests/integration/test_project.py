@@ -115,9 +115,10 @@ def test_a_seed_arrives_exactly_and_is_written_only_when_it_differs(empty_lake: 
     assert empty_lake.dbt("seed") == 0
     assert table_versions(empty_lake.lake) == before
     seed = empty_lake.project / "seeds" / "odd_values.csv"
-    seed.write_text(seed.read_text(encoding="utf-8") + "3,again,0\n", encoding="utf-8")
-    assert empty_lake.dbt("seed", "--select", "odd_values") == 0
-    assert table_versions(empty_lake.lake)["silver/odd_values"] == before["silver/odd_values"] + 1
+    for commits in (1, 2):  # a row more, and that row once more
+        seed.write_text(seed.read_text(encoding="utf-8") + "3,again,0\n", encoding="utf-8")
+        assert empty_lake.dbt("seed", "--select", "odd_values") == 0
+        assert table_versions(empty_lake.lake)["silver/odd_values"] == before["silver/odd_values"] + commits
 
 
 def test_a_full_refresh_of_a_part_is_refused(empty_lake: Worker) -> None:
