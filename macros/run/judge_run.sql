@@ -41,10 +41,10 @@
     {%- set audit = source('audit', 'rejection_audit') -%}
     {%- set judged = {} -%}
     {%- for row in run_query(
-        'select feed, max(rejection_audit.up_to_load_id) as load_id from ' ~ audit ~ ' inner join ' ~ source('audit', 'pipeline_runs')
-        ~ " using (run_id) where pipeline_runs.status = 'succeeded' group by feed"
+        'select feed, up_to_load_id from ' ~ audit ~ ' where run_id = (select max_by(run_id, started_at) from '
+        ~ source('audit', 'pipeline_runs') ~ " where status = 'succeeded')"
     ).rows -%}
-        {%- do judged.update({row['feed']: row['load_id']}) -%}
+        {%- do judged.update({row['feed']: row['up_to_load_id']}) -%}
     {%- endfor -%}
     {%- set after = {} -%}
     {%- for feed in ['driver_events', 'companies'] -%}

@@ -46,9 +46,9 @@
 
 
 {#
-    The run's pin (the newest complete load for commands that are no build), the number of every model and test, and
-    what this run has committed to which model's table. dbt's graph, which all nodes of a run share, keeps it: nobody
-    else changes them, for one build at a time is let into a lake.
+    The run's pin (the newest complete load for commands that are no build), the newest load with records of each feed,
+    the number of every model and test, and what this run has committed to which model's table. dbt's graph, which all
+    nodes of a run share, keeps it: nobody else changes them, for one build at a time is let into a lake.
 #}
 {% macro run_state() -%}
     {%- set key = 'run_state of ' ~ invocation_id -%}
@@ -59,21 +59,36 @@
 {%- endmacro %}
 
 
-{# What a test has passed before the last replay or full refresh, it has passed on other rows. #}
+{#
+    What a test has passed before the last replay or full refresh, it has passed on other rows. A load is complete when
+    it has rows in bronze.source_files, its commit mark.
+#}
 {% macro queried_run_state() -%}
-    {%- set numbers = {} -%}
+    {%- set state = {'pin': 0, 'newest_records': {}, 'complete_up_to': {}, 'commits': {}} -%}
+    {%- set questions = [] -%}
     {%- if load_relation(source('audit', 'pipeline_steps')) is not none -%}
         {%- set runs = source('audit', 'pipeline_runs') -%}
         {%- set run = runs_to_heed() | selectattr('command', 'in', ['replay', 'full-refresh']) | list | last -%}
-        {%- for row in run_query(
-            'select step, max(complete_up_to_load_id) as load_id from ' ~ source('audit', 'pipeline_steps')
+        {%- do questions.append(
+            'select step, null as feed, max(complete_up_to_load_id) as load_id, null as newest_records from ' ~ source('audit', 'pipeline_steps')
             ~ ' where complete_up_to_load_id is not null'
             ~ (" and (step not like 'test.%' or run_id in (select run_id from " ~ runs ~ ' where started_at >= (select started_at from '
                ~ runs ~ " where run_id = '" ~ run['run_id'] ~ "')))" if run else '')
             ~ ' group by step'
-        ).rows -%}
-            {%- do numbers.update({row['step']: row['load_id'] | int}) -%}
-        {%- endfor -%}
+        ) -%}
     {%- endif -%}
-    {{ return({'pin': newest_load_id(), 'complete_up_to': numbers, 'commits': {}}) }}
+    {%- if load_relation(source('bronze', 'source_files')) is not none -%}
+        {%- do questions.append(
+            'select null as step, feed, max(_load_id) as load_id, max(if(records > 0, _load_id, 0)) as newest_records from ' ~ source('bronze', 'source_files') ~ ' group by feed'
+        ) -%}
+    {%- endif -%}
+    {%- for row in (run_query(questions | join(' union all ')).rows if questions else []) -%}
+        {%- if row['feed'] is none -%}
+            {%- do state.complete_up_to.update({row['step']: row['load_id'] | int}) -%}
+        {%- else -%}
+            {%- do state.update({'pin': [state.pin, row['load_id'] | int] | max}) -%}
+            {%- do state.newest_records.update({row['feed']: row['newest_records'] | int}) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(state) }}
 {%- endmacro %}

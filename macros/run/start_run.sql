@@ -27,8 +27,8 @@
 {% macro runs_to_heed() -%}
     {{ return(ask_once(
         'select run_id, command, status, started_at from ' ~ source('audit', 'pipeline_runs')
-        ~ " where status = 'running' or command in ('replay', 'full-refresh') order by started_at"
-    )) }}
+        ~ " where status = 'running' or command in ('replay', 'full-refresh')"
+    ) | sort(attribute='started_at')) }}
 {%- endmacro %}
 
 
@@ -82,14 +82,4 @@
 
 {% macro is_build() -%}
     {{ return(flags.WHICH in ['build', 'run', 'retry']) }}
-{%- endmacro %}
-
-
-{# The newest load that is complete: its rows in bronze.source_files are its commit mark. #}
-{% macro newest_load_id() -%}
-    {%- set source_files = source('bronze', 'source_files') -%}
-    {%- if load_relation(source_files) is none -%}
-        {{ return(0) }}
-    {%- endif -%}
-    {{ return(run_query('select coalesce(max(_load_id), 0) as load_id from ' ~ source_files).rows[0]['load_id']) }}
 {%- endmacro %}

@@ -6,16 +6,19 @@
 {% macro touched_dates(column, loads, relation) -%}
     {%- set conditions = [] -%}
     {%- if execute and loads.after -%}
-        {%- set ranges = ask_once(
-            'with dates as (select distinct event_date as day from ' ~ relation ~ ' where _load_id > ' ~ loads.after ~ ' and _load_id <= ' ~ loads.up_to ~ '),'
-            ~ ' numbered as (select day, date_sub(day, cast(row_number() over (order by day) as int)) as island from dates)'
-            ~ ' select min(day) as first_day, max(day) as last_day from numbered group by island order by first_day'
-        ) -%}
+        {%- set ranges = [] -%}
+        {%- for row in ask_once(
+            'select distinct event_date as day, unix_date(event_date) as number from ' ~ relation
+            ~ ' where _load_id > ' ~ loads.after ~ ' and _load_id <= ' ~ loads.up_to
+        ) | sort(attribute='number') -%}
+            {%- set first_day = ranges.pop().first_day if ranges and ranges[-1].number + 1 == row['number'] else row['day'] -%}
+            {%- do ranges.append({'first_day': first_day, 'last_day': row['day'], 'number': row['number']}) -%}
+        {%- endfor -%}
         {%- if ranges | length > 100 -%}
-            {%- set ranges = [{'first_day': ranges[0]['first_day'], 'last_day': ranges[-1]['last_day']}] -%}
+            {%- set ranges = [{'first_day': ranges[0].first_day, 'last_day': ranges[-1].last_day}] -%}
         {%- endif -%}
         {%- for range in ranges -%}
-            {%- do conditions.append(column ~ " between date '" ~ range['first_day'] ~ "' and date '" ~ range['last_day'] ~ "'") -%}
+            {%- do conditions.append(column ~ " between date '" ~ range.first_day ~ "' and date '" ~ range.last_day ~ "'") -%}
         {%- endfor -%}
     {%- else -%}
         {%- do conditions.append('true') -%}

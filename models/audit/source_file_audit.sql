@@ -1,6 +1,7 @@
 {{ config(incremental_strategy='append', unique_key=['_load_id', '_source_file']) }}
 {%- set loads = loads_to_read() %}
 {%- set window = '_load_id > ' ~ loads.after ~ ' and _load_id <= ' ~ loads.up_to %}
+{%- set feeds = feeds_to_read(loads) %}
 {%- set outcomes = {
     'driver_events': {'accepted': 'driver_events', 'rejected': 'rejected_driver_events', 'is_conflicting': 'is_conflicting'},
     'companies': {'accepted': 'company_history', 'rejected': 'rejected_companies', 'is_conflicting': 'false'},
@@ -17,7 +18,7 @@ files as (
 
 staged_records as (
 
-    {%- for feed in outcomes %}
+    {%- for feed in feeds %}
     select
         missing_keys,
         _source_file,
@@ -34,7 +35,8 @@ staged_records as (
 
 records as (
 
-    {%- for feed, tables in outcomes.items() %}
+    {%- for feed in feeds %}
+    {%- set tables = outcomes[feed] %}
     select
         cast(null as string) as reject_reason,
         false as is_conflicting,

@@ -1,6 +1,6 @@
 {{ config(incremental_strategy='append', unique_key=['feed', 'unknown_key', '_load_id']) }}
 {%- set loads = loads_to_read() %}
-{%- set feeds = ['driver_events', 'companies'] %}
+{%- set feeds = feeds_to_read(loads) %}
 
 with
 

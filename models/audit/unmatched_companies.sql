@@ -5,6 +5,7 @@
     )
 }}
 {%- set loads = loads_to_read() %}
+{%- set has_changed_companies = companies_changed(loads, ref('companies')) %}
 
 with
 
@@ -22,23 +23,20 @@ companies as (
 ),
 
 {% if is_incremental() -%}
-changed_companies as (
-
-    select company_id from companies
-    where valid_from_load_id > {{ loads.after }}
-
-),
-
 touched_companies as (
 
     select company_id from events
     where _load_id > {{ loads.after }} and not is_company_matched
+    {%- if has_changed_companies %}
 
     union distinct
 
     select {{ this }}.company_id from {{ this }}
-    left semi join changed_companies
-        on {{ this }}.company_id = changed_companies.company_id
+    left semi join companies
+        on
+            {{ this }}.company_id = companies.company_id
+            and companies.valid_from_load_id > {{ loads.after }}
+    {%- endif %}
 
 ),
 

@@ -1,7 +1,8 @@
 {{ config(unique_key=['event_date', 'company_id']) }}
 {%- set loads = loads_to_read() %}
 {%- set touched = touched_dates('target.event_date', loads, ref('enriched_driver_events')) %}
-{%- do plan_write(can_match='true' if companies_changed(loads, ref('companies')) else touched) %}
+{%- set has_changed_companies = companies_changed(loads, ref('companies')) %}
+{%- do plan_write(can_match='true' if has_changed_companies else touched) %}
 
 with
 
@@ -69,7 +70,7 @@ final as (
 
     select * from counted
 
-    {%- if is_incremental() %}
+    {%- if has_changed_companies %}
 
     union all
 

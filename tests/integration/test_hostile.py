@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from ingest.lake import Lake, open_table, tables_of
 from ingest.load import Settings
 from ingest.staging import Limits
 from tests.integration.lakes import difference, read_table, records_of_bronze
+from tests.integration.test_faults import TORTURE
 from tests.integration.worker import PROJECT, run_process
 from tests.reference import RawTree, run
 
@@ -85,6 +85,7 @@ def listening(group: int) -> set[str]:
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
+ONE_CORE = ("taskset", "--cpu-list", "0")
 BUILD = ("-m", "ingest", "build", "--log-format", "json", "--", "--exclude-resource-type", "test")
 
 
@@ -104,7 +105,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, set[st
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
     process = subprocess.Popen(
-        [str(shutil.which("taskset")), "--cpu-list", "0", sys.executable, *BUILD],
+        [*(ONE_CORE if TORTURE else ()), sys.executable, *BUILD],
         cwd=elsewhere,
         env=os.environ | odd_environment(folder),
         stdout=(folder / "output").open("w"),

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.integration.lakes import difference
+from tests.integration.test_faults import TORTURE
 from tests.integration.worker import PROJECT
 from tests.reference import EVENT_KEYS, Record, bronze, silver_driver_events
 
@@ -33,7 +34,7 @@ EVENT = st.builds(
 ARRIVALS = st.lists(st.tuples(EVENT, st.integers(1, 3), st.sampled_from("xyz")), min_size=1, max_size=30)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100 if TORTURE else 6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(arrivals=ARRIVALS, builds=st.sets(st.integers(1, 2)).map(lambda loads: [*sorted(loads), 3]))
 def test_any_split_is_accepted_in_the_order_of_arrival(
     spark: SparkSession, arrivals: list[tuple[str, int, str]], builds: list[int]

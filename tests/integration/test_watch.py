@@ -146,6 +146,7 @@ FILLED_WHILE_WATCHED = """
 """
 
 
+@for_a_long_run
 @needs_a_mount
 def test_a_disk_that_fills_up_is_waited_for(tmp_path: Path) -> None:
     deployment = Deployment(tmp_path)

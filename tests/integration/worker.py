@@ -11,6 +11,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from ingest.watch import INTERPRETED
+
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
@@ -33,7 +35,8 @@ def copy_project(folder: Path) -> Path:
 class Worker:
     """Runs `load` and `dbt` commands on one lake, in the one process that all workers take over from each other.
 
-    So its Java is warm for the next test. After a kill the next command starts a new process.
+    So its Java is warm for the next test, and Spark interprets its plans, as under `watch`: compiled, each would run
+    once. After a kill the next command starts a new process.
     """
 
     _owner: ClassVar[Worker | None] = None
@@ -100,6 +103,8 @@ def run_process(*arguments: str, folder: Path = PROJECT, **environment: str) -> 
 
 def _serve(connection: Connection) -> None:
     os.setsid()
+    settings_of_watch = (f"--conf {key}={value}" for key, value in INTERPRETED.items())
+    os.environ["PYSPARK_SUBMIT_ARGS"] = " ".join((*settings_of_watch, "pyspark-shell"))
     from dbt.cli.main import dbtRunner
     from pyspark.sql import SparkSession
 

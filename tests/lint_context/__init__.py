@@ -12,11 +12,15 @@ def touched_dates(column: str, _loads: dict[str, int], _relation: str) -> str:
 
 
 def companies_changed(_loads: dict[str, int], _relation: str) -> bool:
-    return False
+    return True
 
 
 def has_new_records(_loads: dict[str, int], _feed: str) -> bool:
     return True
+
+
+def feeds_to_read(_loads: dict[str, int]) -> list[str]:
+    return ["driver_events", "companies"]
 
 
 def plan_write(**_known: object) -> None:
