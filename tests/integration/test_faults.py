@@ -136,7 +136,7 @@ def some(steps: Sequence[str], share: Sequence[int]) -> Iterator[str]:
 
 def test_a_load_and_a_build_killed_at_every_step_end_as_if_undisturbed(deployment: Deployment) -> None:
     worker = Worker(deployment.lake, deployment.raw)  # the runs that are not killed find Java warm
-    for step in some(LOAD_STEPS, [2, 5, 9]):
+    for step in some(LOAD_STEPS, [5]):
         deployment.die_at(step, "ingest", "--settle", "0")
     assert worker.load() == 0
     undisturbed = [deployment.tree.load(load_id=1, loaded_at=loaded_at(deployment.lake, 1))]
@@ -152,7 +152,8 @@ def test_a_load_and_a_build_killed_at_every_step_end_as_if_undisturbed(deploymen
         undisturbed.append(deployment.tree.load(load_id=load_id, loaded_at=loaded_at(deployment.lake, load_id)))
         for step in some(BUILD_STEPS, [-5]) if load_id == days[-1] else ():
             deployment.die_at(step, "dbt", *BUILD_UNTESTED)
-        assert worker.dbt(*BUILD_UNTESTED) == 0
+        # A worker keeps the lake's lock for builds, so only the last build is its.
+        assert (worker.dbt(*BUILD_UNTESTED) if load_id == days[-1] else deployment.build()) == 0
         deployment.check()
     for table, wanted in run(undisturbed).items():
         assert difference(read_table(deployment.lake, table), wanted) == [], table

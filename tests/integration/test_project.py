@@ -121,6 +121,16 @@ def test_a_seed_arrives_exactly_and_is_written_only_when_it_differs(empty_lake: 
         assert table_versions(empty_lake.lake)["silver/odd_values"] == before["silver/odd_values"] + commits
 
 
+def test_a_view_is_created_again_only_when_its_text_differs(empty_lake: Worker) -> None:
+    view = empty_lake.project / "models" / "silver" / "staged_companies.sql"
+    for text_added, message in (("", "UNCHANGED"), ("-- another text\n", "OK"), ("", "UNCHANGED")):
+        view.write_text(view.read_text(encoding="utf-8") + text_added, encoding="utf-8")
+        assert empty_lake.dbt("run", "--select", "staged_companies") == 0
+        results = json.loads((empty_lake.lake.parent / "target" / "run_results.json").read_text(encoding="utf-8"))
+        messages = {result["unique_id"]: result["message"] for result in results["results"]}
+        assert messages["model.medallion.staged_companies"] == message
+
+
 def test_a_full_refresh_of_a_part_is_refused(empty_lake: Worker) -> None:
     before = table_versions(empty_lake.lake)
     assert empty_lake.dbt("run", "--full-refresh", "--select", "driver_events") == 1

@@ -56,7 +56,7 @@ def deployment(tmp_path: Path) -> Iterator[StoreDeployment]:
 
 
 def test_a_lake_in_a_store_is_as_one_on_a_disk(deployment: StoreDeployment) -> None:
-    for step in some(STEPS, [1, 3]):
+    for step in some(STEPS, [3]):
         deployment.die_at(step, "ingest", "--settle", "0")
         deployment.move_to_another_machine()
     assert (deployment.build() if TORTURE else deployment.load()) == 0

@@ -27,6 +27,7 @@ from ingest.topics import read_config, stage_messages
 from tests.brokers import delete_messages, delete_topic, running_broker
 from tests.integration.lakes import read_table
 from tests.integration.test_faults import LOAD_STEPS, SEED, TORTURE, Deployment, ends_with
+from tests.integration.worker import BUILD_UNTESTED, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -270,7 +271,8 @@ def test_kills_lose_and_double_no_message(deployment: TopicDeployment) -> None:
             os.killpg(process.pid, signal.SIGKILL)
         code, _ = ends_with(process)
         kills += code == -signal.SIGKILL
-    assert deployment.build() == 0
+    assert deployment.load() == 0
+    assert Worker(deployment.lake, deployment.raw).dbt(*BUILD_UNTESTED) == 0
     rows = read_table(deployment.lake, "bronze.driver_events")
     texts = [row["_raw"].encode() if row["_raw_bytes"] is None else row["_raw_bytes"] for row in rows]
     assert sorted(texts) == sorted(deployment.sent)
