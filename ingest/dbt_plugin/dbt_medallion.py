@@ -68,6 +68,12 @@ def enter(project: Path, target: str | None) -> None:
     session = start_spark(project, lake, target, with_metastore=True)
     if (inode := (lake.home / BUILD_LOCK).stat().st_ino) not in _java_locks:
         _java_locks[inode] = lock_in_java(session, lake.home / BUILD_LOCK)
+    elif not (lake.home / "metastore" / "service.properties").exists():
+        message = (
+            f"{lake.home / 'metastore'}: the metastore was deleted while this process had it open; run again in a new "
+            "one: every table is found by its folder."
+        )
+        raise IngestError(message)
     session.conf.set("medallion.build_lock", "held")
     check_metastore(session, lake)
     forget_lost_tables(session, lake)
