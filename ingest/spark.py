@@ -132,13 +132,21 @@ def end_java() -> None:
         gateway.proc.wait()
 
 
-def check_metastore(session: SparkSession, lake: Lake) -> None:
+def check_metastore(session: SparkSession, lake: Lake, *, is_in_use: bool) -> None:
     """See that the metastore can be opened, which Derby refuses in a thousand lines. Raises IngestError.
 
-    What a metastore leaves that was deleted while it was in use is none, and goes.
+    What a metastore leaves that was deleted while it was in use is none, and goes; but not under a process that has it
+    in use, which would go on in memory.
     """
     folder = lake.home / "metastore"
-    if folder.exists() and not (folder / "service.properties").exists():
+    is_whole = (folder / "service.properties").exists()
+    if is_in_use and not is_whole:
+        message = (
+            f"{folder}: the metastore was deleted while this process had it open; run again in a new one: every table "
+            "is found by its folder."
+        )
+        raise IngestError(message)
+    if folder.exists() and not is_whole:
         shutil.rmtree(folder)
     try:
         session.sql("show databases").collect()

@@ -66,16 +66,11 @@ def enter(project: Path, target: str | None) -> None:
     for name in tables_of(lake):
         open_table(lake, name)
     session = start_spark(project, lake, target, with_metastore=True)
-    if (inode := (lake.home / BUILD_LOCK).stat().st_ino) not in _java_locks:
+    is_known = (inode := (lake.home / BUILD_LOCK).stat().st_ino) in _java_locks
+    if not is_known:
         _java_locks[inode] = lock_in_java(session, lake.home / BUILD_LOCK)
-    elif not (lake.home / "metastore" / "service.properties").exists():
-        message = (
-            f"{lake.home / 'metastore'}: the metastore was deleted while this process had it open; run again in a new "
-            "one: every table is found by its folder."
-        )
-        raise IngestError(message)
     session.conf.set("medallion.build_lock", "held")
-    check_metastore(session, lake)
+    check_metastore(session, lake, is_in_use=is_known)
     forget_lost_tables(session, lake)
 
 
