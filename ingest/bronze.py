@@ -8,10 +8,12 @@ from pyspark.sql import functions as F
 
 from ingest.classifier import bronze_rows
 from ingest.errors import IngestError
+from ingest.lake import query
 from ingest.manifest import SOURCE_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from pyspark.sql import DataFrame, SparkSession
@@ -34,20 +36,20 @@ def append_records(spark: SparkSession, lake: Lake, feed: Feed, bundles: Sequenc
     _append(rows, lake, f"bronze.{feed.name}", plan)
 
 
-def defective_records(spark: SparkSession, lake: Lake, feeds: Sequence[Feed], plan: Manifest) -> tuple[int, ...]:
-    """Count each file's defective records as bronze has them.
+def defective_records(lake: Lake, feeds: Sequence[Feed], plan: Manifest) -> tuple[int, ...]:
+    """Count each file's defective records as bronze has them, by another reader than the one that wrote them.
 
     Raises IngestError if bronze does not hold just the records that were staged, and as many bytes: nothing is
     committed then.
     """
     defective: dict[str, int] = {}
     for feed in feeds:
-        found = _found_by_file(spark, lake, feed, plan)
+        found = _found_by_file(lake, feed, plan)
         found_bytes = 0
         for number, version in enumerate(plan.versions):
             if version.feed != feed.name:
                 continue
-            key = (version.source_file, version.source_file_id, True)
+            key = (version.source_file, version.source_file_id, plan.loaded_at)
             records, defective[version.source_file], text_bytes = found.pop(key, (0, 0, 0))
             if records != version.records:
                 raise _not_arrived(lake, plan, feed, f"{records} of {version.records} records of {version.source_file}")
@@ -58,23 +60,29 @@ def defective_records(spark: SparkSession, lake: Lake, feeds: Sequence[Feed], pl
     return tuple(defective.get(version.source_file, 0) for version in plan.versions)
 
 
-def _found_by_file(
-    spark: SparkSession, lake: Lake, feed: Feed, plan: Manifest
-) -> dict[tuple[str, str, bool], tuple[int, int, int]]:
+def _found_by_file(lake: Lake, feed: Feed, plan: Manifest) -> dict[tuple[str, str, datetime], tuple[int, int, int]]:
     """Give records, defective ones among them, and the bytes of line numbers and texts as staging wrote them.
 
-    By file, its id, and whether the rows are this plan's, not those of another load under the same number.
+    By file, its id, and the time of the load: another load may have had this plan's number.
     """
-    text_bytes = F.expr("coalesce(octet_length(_raw_bytes), octet_length(_raw))")
-    is_base64 = F.col("_defect").eqNullSafe("too_long") | F.col("_raw").contains("\n")
-    staged_bytes = F.when(is_base64, 1 + 4 * F.ceil(text_bytes / 3)).otherwise(text_bytes)
-    bronze = spark.read.format("delta").load(str(lake.table(f"bronze.{feed.name}")))
-    of_load = bronze.where(F.col("_load_id") == plan.load_id)
-    is_of_plan = (F.col("_loaded_at") == F.lit(plan.loaded_at)).alias("is_of_plan")
-    counts = of_load.groupBy("_source_file", "_source_file_id", is_of_plan).agg(
-        F.count("*"), F.count("_defect"), F.sum(staged_bytes + F.length(F.col("_source_line").cast("string")))
-    )
-    return {(row[0], row[1], row[2]): (row[3], row[4], row[5]) for row in counts.collect()}
+    sql = f"""
+        with texts as (
+            select
+                _source_file, _source_file_id, _loaded_at, _defect, length(cast(_source_line as string)) as digits,
+                coalesce(octet_length(_raw), octet_length(encode(_raw_bytes, 'hex')) / 2) as bytes,
+                coalesce(_defect = 'too_long', false) or coalesce(strpos(_raw, chr(10)) > 0, false) as is_base64
+            from t
+            where _load_id = {plan.load_id}
+        )
+
+        select
+            _source_file, _source_file_id, _loaded_at, count(*) as records, count(_defect) as defective,
+            sum(digits + case when is_base64 then 1 + 4 * ((bytes + 2) / 3) else bytes end) as bytes
+        from texts
+        group by _source_file, _source_file_id, _loaded_at
+    """
+    rows = (tuple(row.values()) for row in query(lake, sql, t=f"bronze.{feed.name}"))
+    return {row[:3]: row[3:] for row in rows}
 
 
 def _not_arrived(lake: Lake, plan: Manifest, feed: Feed, found: str) -> IngestError:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CODE = ("dbt_project.yml", "ingest", "macros", "models", "profiles", "requirements", "seeds", "tests/assertions")
 
 
-def run_dbt_build(settings: Settings, options: Sequence[str], *, logging: Sequence[str]) -> bool:
+def run_dbt_build(settings: Settings, options: Sequence[str], *, output: Sequence[str]) -> bool:
     """Run `dbt build` with these options and without unit tests; tell whether it succeeded.
 
     Raises IngestError if there are no such options.
@@ -33,7 +33,7 @@ def run_dbt_build(settings: Settings, options: Sequence[str], *, logging: Sequen
     colors = "--use-colors" if sys.stdout.isatty() else "--no-use-colors"
     seen = inputs(settings, options)
     target = ["--target", settings.target] if settings.target else []
-    result = dbtRunner().invoke([colors, *logging, "build", *target, "--exclude-resource-type", "unit_test", *options])
+    result = dbtRunner().invoke([colors, *output, "build", *target, "--exclude-resource-type", "unit_test", *options])
     if isinstance(result.exception, DbtUsageException):  # of which dbt says nothing
         message = f"dbt does not take these options: {result.exception}"
         raise IngestError(message)

@@ -173,7 +173,7 @@ def build(*, force: bool, dbt_options: tuple[str, ...], **options: Any) -> None:
     if not force and is_built(settings, dbt_options):
         report.say("nothing is new: silver and gold are as the last build left them (--force builds anyway)")
         sys.exit(failed)
-    is_done = run_dbt_build(settings, dbt_options, logging=["--log-format", options["log_format"]])
+    is_done = run_dbt_build(settings, dbt_options, output=["--log-format", options["log_format"]])
     sys.exit(failed if is_done else FAILED)
 
 

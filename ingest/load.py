@@ -262,7 +262,7 @@ def finish(lake: Lake, feeds: tuple[Feed, ...], report: Report, start_spark: Cal
             with report.writing(feed.name):
                 parts = [lake.staging / path for path in plan.bundles[feed.name]]
                 bronze.append_records(spark, lake, feed, parts, plan)
-        manifest = replace(plan, defective_records=bronze.defective_records(spark, lake, read, plan), bundles={})
+        manifest = replace(plan, defective_records=bronze.defective_records(lake, read, plan), bundles={})
         write_manifest(lake.manifest(plan.loaded_at), manifest)
         bronze.append_source_files(spark, lake, manifest)
     clear_staging(lake)

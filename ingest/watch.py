@@ -114,8 +114,9 @@ class Watch:
         began = time.monotonic()
         self._started()
         log_format = "json" if self.report.is_json else "default"
-        logging_options = ["--log-format", log_format, "--log-level", "warn"]
-        if not run_dbt_build(self.settings, dbt_options, logging=logging_options):
+        # What dbt writes of the project and of each run, most of a second, is for who looks at one build.
+        output_options = ["--log-format", log_format, "--log-level", "warn", "--no-write-json"]
+        if not run_dbt_build(self.settings, dbt_options, output=output_options):
             message = "the build failed, dbt has said why; see to it, and it is tried again"
             raise BuildFailedError(message)
         return f"build {time.monotonic() - began:.1f} s"

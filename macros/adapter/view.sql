@@ -1,14 +1,10 @@
-{#
-    A view that this session of Spark has created from the same text is left as it is, so a process that builds again
-    and again creates it once. On a cluster each of dbt's connections is a session of its own.
-#}
+{# A view that this session of Spark has created from the same text is left as it is. #}
 {% materialization view, adapter='spark' -%}
-    {%- set mark = 'medallion.view.' ~ this.schema ~ '.' ~ this.identifier -%}
-    {%- set text = local_md5(compiled_code ~ model.description) -%}
+    {%- set text = compiled_code ~ model.description -%}
     {%- set existing = load_cached_relation(this) -%}
-    {%- if existing is none or not existing.is_view or run_query('set ' ~ mark).rows[0]['value'] != text -%}
+    {%- if existing is none or not existing.is_view or not is_noted(this, text) -%}
         {%- set created = create_or_replace_view() -%}
-        {%- do run_query('set ' ~ mark ~ ' = ' ~ text) -%}
+        {%- do note(this, text) -%}
         {{ return(created) }}
     {%- endif -%}
     {{ run_hooks(pre_hooks) }}
