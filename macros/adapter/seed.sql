@@ -1,7 +1,6 @@
 {#
     dbt-spark's seeds drop, create and insert at every build, and corrupt NULL, apostrophes and big integers.
-    Here a seed is one commit, made only where its rows differ, from literals typed as `column_types` says; a session of
-    Spark compares the same text once.
+    Here a seed is one commit, made only where its rows differ, from literals typed as `column_types` says.
 #}
 {% materialization seed, adapter='spark' -%}
     {%- set rows = load_agate_table() -%}
@@ -12,7 +11,7 @@
     {%- set seed_sql = seed_query(rows) -%}
     {%- set existing = load_cached_relation(this) -%}
     {%- set differs = existing is none or should_full_refresh() -%}
-    {%- if not differs and not is_noted(this, seed_sql) -%}
+    {%- if not differs -%}
         {%- set differs = run_query(
             'select 1 from (select *, 1 as _times from ' ~ this ~ ' union all select *, -1 as _times from (' ~ seed_sql ~ '))'
             ~ ' group by ' ~ rows.column_names | join(', ') ~ ' having sum(_times) <> 0 limit 1'
@@ -26,7 +25,6 @@
     {%- else -%}
         {%- call noop_statement('main', 'UNCHANGED', 'UNCHANGED', 0) -%}{{ seed_sql }}{%- endcall -%}
     {%- endif -%}
-    {%- do note(this, seed_sql) -%}
     {{ run_hooks(post_hooks) }}
     {{ return({'relations': [this.incorporate(type='table')]}) }}
 {%- endmaterialization %}
