@@ -166,9 +166,10 @@ def forget_lost_tables(session: SparkSession, lake: Lake) -> None:
     catalog = jvm_session.sharedState().externalCatalog()
     for schema in catalog.listDatabases().mkString("/").split("/"):
         for table in filter(None, catalog.listTables(schema).mkString("/").split("/")):
-            entry, name = catalog.getTable(schema, table), f"{schema}.{table}"
-            is_table = entry.tableType().name() != "VIEW"
-            if is_table and _path(entry.location()) == str(lake.table(name)) and not has_table(lake, name):
+            if has_table(lake, name := f"{schema}.{table}"):
+                continue
+            entry = catalog.getTable(schema, table)
+            if entry.tableType().name() != "VIEW" and _path(entry.location()) == str(lake.table(name)):
                 catalog.dropTable(schema, table, True, False)  # noqa: FBT003 - Java: ignore if missing, do not purge
 
 
