@@ -70,7 +70,7 @@ def _found_by_file(lake: Lake, feed: Feed, plan: Manifest) -> dict[tuple[str, st
             select
                 _source_file, _source_file_id, _loaded_at, _defect, length(cast(_source_line as string)) as digits,
                 coalesce(octet_length(encode(_raw_bytes, 'hex')) / 2, octet_length(_raw)) as bytes,
-                coalesce(_defect = 'too_long', false) or coalesce(strpos(_raw, chr(10)) > 0, false) as is_base64
+                _defect = 'too_long' or strpos(_raw, chr(10)) > 0 as is_base64
             from t
             where _load_id = {plan.load_id}
         )
