@@ -2,7 +2,7 @@
 
 Days of 100,000 events come in `CYCLES` files of 1,000, each `PACE` seconds after the one before and once that one is in
 gold, after a pause of a random length below a second, so that files come at any moment of a cycle. Memory is that of
-the watching process and its Java.
+the watching process and its Java. What follows the command is for dbt: `--select +enriched_driver_events`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EVENTS = 1_000
 FILES_PER_DAY = 100
 
 
-def main(cycles: int, pace: float) -> None:
+def main(cycles: int, pace: float, dbt: list[str]) -> None:
     folder = WORK / "watch"
     shutil.rmtree(folder, ignore_errors=True)
     raw, lake, store = folder / "raw", folder / "lake", folder / "store"
@@ -38,7 +38,8 @@ def main(cycles: int, pace: float) -> None:
     files = [(file, raw / file.relative_to(store)) for file in sorted(store.rglob("*.jsonl"))]
     choose = random.Random(1)
     seconds: list[float] = []
-    command = [sys.executable, "-m", "ingest", "watch", "--build", "--every", "0.5s", "--settle", "0", "--", *UNTESTED]
+    options = ["--build", "--every", "0.5s", "--settle", "0", "--", *UNTESTED, *dbt]
+    command = [sys.executable, "-m", "ingest", "watch", *options]
     places = {"RAW_ROOT": str(raw), "LAKE_ROOT": str(lake), "DBT_TARGET_PATH": str(folder / "target")}
     with (folder / "log").open("w") as log:
         arrived = arrive(*files[0])
@@ -49,7 +50,8 @@ def main(cycles: int, pace: float) -> None:
                 seconds.append(time.monotonic() - arrived)
                 if number in {10, cycles} or number % 50 == 0:
                     memory = resident(process.pid) / 2**20
-                    print(f"after {number} files: {memory:,.0f} MiB, {seconds[-1]:.1f} s", flush=True)
+                    recent = f"median of the last {len(seconds[-50:])} {median(seconds[-50:]):.1f} s"
+                    print(f"after {number} files: {memory:,.0f} MiB, {recent}", flush=True)
                 if number < cycles:
                     time.sleep(max(0, arrived + pace - time.monotonic()) + choose.random())
                     arrived = arrive(*files[number])
@@ -92,4 +94,4 @@ def resident(process: int) -> int:
 
 
 if __name__ == "__main__":
-    main(int(os.environ.get("CYCLES", "500")), float(os.environ.get("PACE", "0")))
+    main(int(os.environ.get("CYCLES", "500")), float(os.environ.get("PACE", "0")), sys.argv[1:])
