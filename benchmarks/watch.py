@@ -2,7 +2,8 @@
 
 Days of 100,000 events come in `CYCLES` files of 1,000, each `PACE` seconds after the one before and once that one is in
 gold, after a pause of a random length below a second, so that files come at any moment of a cycle. Memory is that of
-the watching process and its Java. What follows the command is for dbt: `--select +enriched_driver_events`.
+the watching process and its Java; with it stands the median of the last files. What
+follows the command is for dbt: `--select +enriched_driver_events`.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ def main(cycles: int, pace: float, dbt: list[str]) -> None:
                 seconds.append(time.monotonic() - arrived)
                 if number in {10, cycles} or number % 50 == 0:
                     memory = resident(process.pid) / 2**20
-                    recent = f"median of the last {len(seconds[-50:])} {median(seconds[-50:]):.1f} s"
-                    print(f"after {number} files: {memory:,.0f} MiB, {recent}", flush=True)
+                    last = seconds[-50:]
+                    print(f"after {number} files: {memory:,.0f} MiB, last {len(last)} {median(last):.1f} s", flush=True)
                 if number < cycles:
                     time.sleep(max(0, arrived + pace - time.monotonic()) + choose.random())
                     arrived = arrive(*files[number])
