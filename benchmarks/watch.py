@@ -2,8 +2,8 @@
 
 Days of 100,000 events come in `CYCLES` files of 1,000, each `PACE` seconds after the one before and once that one is in
 gold, after a pause of a random length below a second, so that files come at any moment of a cycle. Memory is that of
-the watching process and its Java; with it stands the median of the last files. What
-follows the command is for dbt: `--select +enriched_driver_events`.
+the watching process and its Java; with it stands the median of the last files. What follows the command is for dbt:
+`--select +enriched_driver_events`.
 """
 
 from __future__ import annotations
