@@ -21,7 +21,7 @@ from deploy.provision import POSTGRESQL
 from deploy.services import Service, as_user, make_folder
 from ingest.errors import IngestError
 from ingest.provision import OPTIONAL_JARS, PROJECT, SPARK_HOME, java
-from ingest.spark import read_profile
+from ingest.profile import read_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

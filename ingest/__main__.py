@@ -1,4 +1,4 @@
-from ingest.cli import main
-
 if __name__ == "__main__":
+    from ingest.cli import main  # not in the processes that read files, which look at this module too
+
     main()

@@ -1,4 +1,4 @@
-"""Run dbt in this process, on the lake that was just loaded and in the Spark session that loaded it."""
+"""Run dbt in this process, on the lake that was just loaded."""
 
 from __future__ import annotations
 
@@ -6,18 +6,33 @@ import hashlib
 import json
 import os
 import sys
+from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from ingest.errors import IngestError
 from ingest.lake import open_table, tables_of
+from ingest.profile import read_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from pyspark.sql import SparkSession
+
     from ingest.load import Settings
 
 CODE = ("dbt_project.yml", "ingest", "macros", "models", "profiles", "requirements", "seeds", "tests/assertions")
+
+
+def start_engine(settings: Settings, *, is_short_run: bool = True) -> SparkSession | None:
+    """Start the Spark that dbt will join, while dbt is imported; a target with a server of its own has none."""
+    from ingest.spark import start_spark
+
+    Thread(target=import_module, args=("dbt.cli.main",), daemon=True).start()
+    if read_profile(settings.project, settings.lake, settings.target)["method"] != "session":
+        return None
+    return start_spark(settings.project, settings.lake, settings.target, is_short_run=is_short_run)
 
 
 def run_dbt_build(settings: Settings, options: Sequence[str], *, output: Sequence[str]) -> bool:

@@ -7,11 +7,8 @@ import sys
 import time
 from dataclasses import astuple
 from datetime import timedelta
-from functools import partial
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -19,7 +16,7 @@ from pytimeparse.timeparse import timeparse
 from rich.console import Console
 from rich.table import Table
 
-from ingest.build import is_built, run_dbt_build
+from ingest.build import is_built, run_dbt_build, start_engine
 from ingest.discovery import list_raw
 from ingest.errors import IngestError, explained
 from ingest.experiment import show_experiment
@@ -31,15 +28,12 @@ from ingest.maintain import maintain as maintain_tables
 from ingest.places import place
 from ingest.report import Report, printable
 from ingest.sample import write_sample
-from ingest.staging import Limits
+from ingest.scanning import Limits
 from ingest.status import show_status
 from ingest.verify import Checked, violations_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from pyspark.sql import SparkSession
-
 
 PROJECT = Path(__file__).resolve().parent.parent
 FAILED = 1
@@ -134,7 +128,7 @@ def load_options(command: Callable[..., None]) -> Callable[..., None]:
                      type=click.Path(path_type=Path), callback=resolved,
                      help="Also load the feeds' topics; properties of Kafka's client, such as bootstrap.servers."),
         click.option("--target", envvar="DBT_TARGET", show_envvar=True,
-                     help="Target in profiles/profiles.yml: where Spark does its work; the profile's default if none."),
+                     help="Target in profiles/profiles.yml: where Spark works; on a cluster its workers read large files."),
         click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
                      help="Lines for people, or one JSON object a line."),
     ]  # fmt: skip
@@ -153,7 +147,7 @@ def load(*, dry_run: bool, **options: Any) -> None:
     any moment, the next run finishes what it began.
     """
     settings, report = _settings(**options), Report(options["log_format"])
-    sys.exit(_preview(settings, report) if dry_run else _load(settings, report, with_metastore=False))
+    sys.exit(_preview(settings, report) if dry_run else _load(settings, report))
 
 
 @commands.command()
@@ -169,10 +163,11 @@ def build(*, force: bool, dbt_options: tuple[str, ...], **options: Any) -> None:
     """
     settings, report = _settings(**options), Report(options["log_format"])
     only_builder(settings.lake)
-    failed = _load(settings, report, with_metastore=True)
+    failed = _load(settings, report)
     if not force and is_built(settings, dbt_options):
         report.say("nothing is new: silver and gold are as the last build left them (--force builds anyway)")
         sys.exit(failed)
+    start_engine(settings)
     is_done = run_dbt_build(settings, dbt_options, output=["--log-format", options["log_format"]])
     sys.exit(failed if is_done else FAILED)
 
@@ -210,8 +205,7 @@ def watch(*, every: float, build: bool, keep: float, dbt_options: tuple[str, ...
         message = f"{given} given without --build, which alone has a use for it; add that, or leave it out."
         raise IngestError(message)
     settings, report = _settings(**options), Report(options["log_format"])
-    start = partial(_spark, settings, with_metastore=build, is_short_run=False)
-    watcher = Watch(settings, report, start, timedelta(seconds=keep), dbt_options if build else None)
+    watcher = Watch(settings, report, timedelta(seconds=keep), dbt_options if build else None)
     is_good = watcher.run(every=every)
     sys.exit(0 if is_good else FAILED)
 
@@ -395,28 +389,14 @@ def _settings(
     return Settings(PROJECT, raw, Lake(lake), limits, target, config)
 
 
-def _load(settings: Settings, report: Report, *, with_metastore: bool) -> int:
+def _load(settings: Settings, report: Report) -> int:
     started = time.monotonic()
-    manifests = run_load(settings, report, lambda: _spark(settings, with_metastore=with_metastore))
+    manifests = run_load(settings, report)
     for manifest in manifests:
         report.unreadable(manifest)
     feeds = [feed.name for feed in settings.feeds]
     report.summary(feeds, manifests, time.monotonic() - started)
     return FAILED if any(manifest.has_failures for manifest in manifests) else 0
-
-
-def _spark(settings: Settings, *, with_metastore: bool, is_short_run: bool = True) -> SparkSession:
-    from ingest.spark import start_spark  # a run with nothing new does without Spark
-
-    if with_metastore:  # a build, which needs dbt next: that takes seconds to import, and Java seconds to start
-        Thread(target=import_module, args=("dbt.cli.main",), daemon=True).start()
-    return start_spark(
-        settings.project,
-        settings.lake,
-        settings.target,
-        with_metastore=with_metastore,
-        is_short_run=is_short_run,
-    )
 
 
 def _preview(settings: Settings, report: Report) -> int:

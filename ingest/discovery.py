@@ -30,7 +30,7 @@ class RawFile:
     """One file of a feed, as it was when it was listed.
 
     `name` is its `_source_file`, `path` the absolute path as the system knows it, or the address in an object store,
-    `size` in bytes as it is kept, `modified_at` in UTC, cut to microseconds.
+    `size` in bytes as it is kept, `modified_at` in UTC, cut to microseconds. The `stamp` changes with the content.
     """
 
     feed: Feed
@@ -38,6 +38,7 @@ class RawFile:
     path: bytes
     size: int
     modified_at: datetime
+    stamp: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,11 @@ def modification_time(status: os.stat_result) -> datetime:
     return min(max(modified_at, _FIRST_DAY), _LAST_DAY)
 
 
+def stamp(status: os.stat_result) -> str:
+    """Give what no change of a file's content leaves as it was: the system's clock for such changes is nobody's to set."""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
 def list_raw(raw_root: Path, feeds: Sequence[Feed]) -> Listing:
     """List everything below the raw root without following links.
 
@@ -96,7 +102,7 @@ def list_store(raw_root: Path, feeds: Sequence[Feed]) -> Listing:
             ignored.append((name, feed))
         else:
             modified_at = status["LastModified"].replace(microsecond=0)  # as the object itself says it
-            files.append(RawFile(feed, name, f"s3a://{key}".encode(), status["size"], modified_at))
+            files.append(RawFile(feed, name, f"s3a://{key}".encode(), status["size"], modified_at, status["ETag"]))
     files.sort(key=lambda file: file.name)
     return Listing(tuple(files), tuple(sorted(ignored)), ())
 
@@ -133,7 +139,7 @@ def list_folder(raw_root: Path, feeds: Sequence[Feed]) -> Listing:
             except OSError as error:
                 unreadable.append((name, f"this file cannot be looked at: {error.strerror}"))
                 continue
-            files.append(RawFile(feed, name, entry.path, status.st_size, modification_time(status)))
+            files.append(RawFile(feed, name, entry.path, status.st_size, modification_time(status), stamp(status)))
     files.sort(key=lambda file: file.name)
     return Listing(tuple(files), tuple(sorted(ignored)), tuple(sorted(unreadable)))
 

@@ -10,10 +10,14 @@ import codecs
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Text: TypeAlias = bytes | bytearray
+
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 # Repeats have an upper bound, or a hostile text would fill the memory of the regex engine; and no two runs of
 # white space stand side by side, or it would take all its time.
@@ -65,6 +69,17 @@ def is_json_lines(text: Text, start: int, *, is_whole: bool) -> bool | None:
     if end < 0 or not _ink.search(text, end):
         return False if is_whole else None
     return is_json_value(text[first.start() : end])
+
+
+def document_records(text: Text, start: int) -> list[Text | msgspec.Raw]:
+    """Return the texts of the records of a document: the elements of an array, or the one value that is no array.
+
+    Raises NotJsonError if the text from `start` on is not one document.
+    """
+    try:
+        return list(_decode_array(memoryview(text)[start:]))
+    except (msgspec.DecodeError, RecursionError):  # no array, no JSON, or what msgspec alone does not take
+        return [text[begin:end] for begin, end in document_spans(text, start)]
 
 
 def document_spans(text: Text, start: int) -> Iterator[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 INGEST_LOCK, BUILD_LOCK = "ingest.lock", "build.lock"
+PART_OF_A_LOAD = re.compile(r"load-(\d+)-.+\.parquet")
 NO_SCHEMAS = {"manifests", "staging", "metastore", "lost+found"}
 _builders: dict[Path, TextIO] = {}
 
@@ -161,6 +163,14 @@ def clear_staging(lake: Lake) -> None:
     """Remove what was staged, and its plan; there may be nothing."""
     for folder in {lake.spool, lake.staging}:
         remove(folder)
+
+
+def remove_parts(lake: Lake, *, after: int) -> None:
+    """Remove the parts that a load after this one has left in the folders of its tables; no version has them."""
+    for table in names_in(lake.root / "bronze"):
+        for name in names_in(lake.table(f"bronze.{table}")):
+            if (found := PART_OF_A_LOAD.fullmatch(name)) and int(found[1]) > after:
+                (lake.table(f"bronze.{table}") / name).unlink()
 
 
 def only_writer(lake: Lake) -> TextIO:

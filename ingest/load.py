@@ -1,29 +1,29 @@
 """One run of ingest: finish what was left unfinished, then load what is new, in loads of bounded size.
 
-A load is a small write-ahead log. Staging touches nothing that others see; the plan, on disk before the first
-append, says all that the load will write; its rows in bronze.source_files, appended last, commit it. A run that
-finds a plan goes on from there, and Delta makes each append of a load once, however often it is tried.
+A load is a small write-ahead log. Its parts stand in the folders of their tables, where nobody sees them before a commit
+names them; the plan, on disk before the first commit, names them all; its rows in bronze.source_files, appended last,
+complete the load. A run that finds a plan goes on from there, and each commit of a load is made once, however often it is
+tried.
 """
 
 from __future__ import annotations
 
-import shutil
+import os
+import sys
 import tempfile
 import time
 from collections import defaultdict
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ingest.changes import changed_files
 from ingest.discovery import list_raw
 from ingest.errors import IngestError
 from ingest.feeds import read_feeds
 from ingest.lake import (
-    INGEST_LOCK,
     Lake,
     clear_staging,
     column_types,
@@ -31,6 +31,7 @@ from ingest.lake import (
     only_writer,
     open_table,
     query_if_there,
+    remove_parts,
 )
 from ingest.manifest import (
     SOURCE_FILES,
@@ -39,21 +40,26 @@ from ingest.manifest import (
     known_versions,
     newest_load_id,
     read_manifest,
+    read_seen,
     write_manifest,
+    write_seen,
 )
-from ingest.places import is_on_disk, remove, send
-from ingest.staging import Limits, StagedLoad, changed_files, is_certain, stage
-from ingest.versions import TOPICS
+from ingest.places import is_on_disk
+from ingest.versions import TOPICS, Load, StagedLoad
+from ingest.workers import workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from pyspark.sql import SparkSession
 
-    from ingest.discovery import Listing, RawFile
+    from ingest.changes import Seen
+    from ingest.discovery import Listing
     from ingest.feeds import Feed
     from ingest.report import Report
+    from ingest.scanning import Limits
     from ingest.versions import FileVersion
+    from ingest.workers import Run
 
 
 @dataclass
@@ -77,19 +83,18 @@ class Knowledge:
 class Memory:
     """What a process that loads again and again need not find out or say again.
 
-    That is: what the lake knew when bronze.source_files had this `version`; the size and time of files that were hashed
-    and found to be as in the load of this number; and the ignored paths that a manifest of this process has.
+    That is: what the lake knew when bronze.source_files had this `version`, and the ignored paths that a manifest of this
+    process has.
     """
 
     knowledge: Knowledge = field(default_factory=Knowledge)
     version: str | None = None
-    at_rest: dict[str, tuple[int, datetime, int]] = field(default_factory=dict)
     ignored: set[tuple[str, str]] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where one run reads and writes, its limits, and the profile's target where Spark works, if not the default.
+    """Where one run reads and writes, its limits, and the profile's target, if not the default: a cluster's workers read.
 
     `kafka` is how the feeds' topics are reached; without it, only files are read.
     """
@@ -107,13 +112,10 @@ class Settings:
         return read_feeds(self.project / "models" / "bronze" / "_sources.yml")
 
 
-def run_load(
-    settings: Settings, report: Report, start_spark: Callable[[], SparkSession], *, keeps_empty: bool = True
-) -> list[Manifest]:
+def run_load(settings: Settings, report: Report, *, keeps_empty: bool = True) -> list[Manifest]:
     """Load everything that is new; give the manifests of all loads that this run committed, oldest first.
 
-    A run with nothing new starts no Spark, writes no table and gives one manifest of zeros, whose file is kept if
-    `keeps_empty`.
+    A run with nothing new writes no table and gives one manifest of zeros, whose file is kept if `keeps_empty`.
     """
     feeds = settings.feeds
     lake = settings.lake
@@ -126,7 +128,7 @@ def run_load(
     with only_writer(lake):
         check_bronze(lake, feeds)
         add_declared_keys(lake, feeds)
-        manifests = [finish(lake, feeds, report, start_spark)] if lake.plan.exists() else []
+        manifests = [finish(lake, feeds, report)] if lake.plan.exists() else []
         memory = settings.memory
         if memory.version is None or memory.version != _table_version(lake):
             memory.knowledge = learn(lake)
@@ -135,11 +137,15 @@ def run_load(
         knowledge = memory.knowledge
         is_listed = False
         check_load_ids(lake, feeds, knowledge.load_id)
-        for plan in _plans(settings, listing, knowledge, report, lake.spool):
+        remove_leftovers(lake, knowledge.load_id)
+        known_before = seen = read_seen(lake)
+        for plan, seen in _plans(settings, listing, knowledge, seen, report, lake):
+            if seen != known_before:
+                write_seen(lake, seen)
+                known_before = seen
             if plan.versions:
-                hand_over(lake, plan)
                 write_manifest(lake.plan, plan)
-                manifests.append(finish(lake, feeds, report, start_spark))
+                manifests.append(finish(lake, feeds, report))
                 is_listed = True
             elif not manifests or plan.unreadable:
                 if keeps_empty:
@@ -155,7 +161,10 @@ def preview_load(settings: Settings, report: Report) -> list[Manifest]:
     """Say which file a run would find to be what; nothing is written but temporary files."""
     listing = list_raw(settings.raw, settings.feeds)
     with tempfile.TemporaryDirectory() as folder:
-        return list(_plans(settings, listing, learn(settings.lake), report, Path(folder) / "staging"))
+        plans = _plans(
+            settings, listing, learn(settings.lake), read_seen(settings.lake), report, Lake(Path(folder) / "lake")
+        )
+        return [plan for plan, _ in plans]
 
 
 def _table_version(lake: Lake) -> str | None:
@@ -230,132 +239,111 @@ def add_declared_keys(lake: Lake, feeds: tuple[Feed, ...]) -> None:
             open_table(lake, table).alter.add_columns([Field(key, PrimitiveType("string")) for key in added])
 
 
-def hand_over(lake: Lake, plan: Manifest) -> None:
-    """Bring what was staged to where Spark will read it, if that is not this disk."""
-    if lake.is_on_disk:
-        return
-    for path in chain.from_iterable(plan.bundles.values()):
-        send(lake.spool / path, lake.staging / path)
-    remove(lake.spool)
+def remove_leftovers(lake: Lake, load_id: int) -> None:
+    """Remove what a run that was killed has left of a load after this one: no version and no plan names it."""
+    clear_staging(lake)
+    remove_parts(lake, after=load_id)
 
 
-def finish(lake: Lake, feeds: tuple[Feed, ...], report: Report, start_spark: Callable[[], SparkSession]) -> Manifest:
-    """Write the planned load to bronze and commit it, whatever of it an earlier try has written."""
-    from ingest import bronze  # a run with nothing new does without Spark
-    from ingest.spark import lock_in_java
+def finish(lake: Lake, feeds: tuple[Feed, ...], report: Report) -> Manifest:
+    """Commit the planned load, whatever of it an earlier try has committed."""
+    from ingest import bronze  # a run with nothing new does without
 
     plan = read_manifest(lake.plan)
     if newest_load_id(lake) >= plan.load_id:
         clear_staging(lake)
         return plan
     started = time.monotonic()
-    spark = start_spark()
-    read = [feed for feed in feeds if feed.name in plan.bundles]
-    if len(read) < len(plan.bundles):
+    planned = [feed for feed in feeds if feed.name in plan.parts]
+    if len(planned) < len(plan.parts):
         message = (
-            f"load {plan.load_id} is unfinished and has records of {', '.join(plan.bundles)}, but not all of these "
+            f"load {plan.load_id} is unfinished and has records of {', '.join(plan.parts)}, but not all of these "
             "feeds are declared any more: put them back into models/bronze/_sources.yml until it is finished."
         )
         raise IngestError(message)
-    with closing(lock_in_java(spark, lake.home / INGEST_LOCK)):
-        for feed in read:
-            with report.writing(feed.name):
-                parts = [lake.staging / path for path in plan.bundles[feed.name]]
-                bronze.append_records(spark, lake, feed, parts, plan)
-        manifest = replace(plan, defective_records=bronze.defective_records(lake, read, plan), bundles={})
-        write_manifest(lake.manifest(plan.loaded_at), manifest)
-        bronze.append_source_files(spark, lake, manifest)
+    for feed in planned:
+        with report.writing(feed.name):
+            bronze.append_parts(lake, feed, plan)
+    bronze.check_records(lake, planned, plan)
+    manifest = replace(plan, parts={})
+    write_manifest(lake.manifest(plan.loaded_at), manifest)
+    bronze.append_source_files(lake, manifest)
     clear_staging(lake)
     report.loaded(manifest, seconds=time.monotonic() - started)
     return manifest
 
 
 def _plans(
-    settings: Settings, listing: Listing, knowledge: Knowledge, report: Report, folder: Path
-) -> Iterator[Manifest]:
+    settings: Settings, listing: Listing, knowledge: Knowledge, seen: Seen, report: Report, lake: Lake
+) -> Iterator[tuple[Manifest, Seen]]:
     """Stage what is new, as much as one load takes at a time: the files, then the messages of topics.
 
-    At least one plan comes. What was staged for it is gone when the next one is asked for.
+    At least one plan comes, each with what is then known of the files.
     """
-    stages = [partial(_stage_files, settings, listing, report)]
-    if settings.kafka:
-        stages.append(partial(_stage_messages, settings))
-    for stage_some in stages:
-        has_more = True
-        while has_more:
-            shutil.rmtree(folder, ignore_errors=True)
-            load_id = knowledge.load_id + 1
-            loaded_at = max(datetime.now(UTC), knowledge.loaded_at + timedelta(microseconds=1))
-            staged = stage_some(knowledge, load_id=load_id, loaded_at=loaded_at, folder=folder)
-            has_more = staged.has_more
-            for version in staged.versions:
-                knowledge.add(version)
-            yield Manifest(
-                load_id=load_id if staged.versions else 0,
-                loaded_at=loaded_at,
-                versions=staged.versions,
-                bundles={
-                    feed: tuple(str(path.relative_to(folder)) for path in paths)
-                    for feed, paths in staged.bundles.items()
-                },
-                ignored=tuple(entry for entry in listing.ignored if entry not in settings.memory.ignored),
-                unreadable=staged.unreadable,
-            )
+    listed = {file.name for file in listing.files}
+    seen = {name: entry for name, entry in seen.items() if name in listed}
+    with workers(partial(_cluster, settings), [settings.raw, settings.lake.root]) as run:
+        stages = [partial(_stage_files, settings, listing, report, run)]
+        if settings.kafka:
+            stages.append(partial(_stage_messages, settings))
+        for stage_some in stages:
+            has_more = True
+            while has_more:
+                loaded_at = max(datetime.now(UTC), knowledge.loaded_at + timedelta(microseconds=1))
+                load = Load(knowledge.load_id + 1, loaded_at, lake, settings.limits)
+                staged: StagedLoad = stage_some(knowledge, seen, load)
+                has_more = staged.has_more
+                seen = seen | staged.seen
+                for version in staged.versions:
+                    knowledge.add(version)
+                yield (
+                    Manifest(
+                        load_id=load.load_id if staged.versions else 0,
+                        loaded_at=loaded_at,
+                        versions=staged.versions,
+                        parts=staged.parts,
+                        ignored=tuple(entry for entry in listing.ignored if entry not in settings.memory.ignored),
+                        unreadable=staged.unreadable,
+                    ),
+                    seen,
+                )
 
 
 def _stage_files(
-    settings: Settings,
-    listing: Listing,
-    report: Report,
-    knowledge: Knowledge,
-    *,
-    load_id: int,
-    loaded_at: datetime,
-    folder: Path,
+    settings: Settings, listing: Listing, report: Report, run: Run, knowledge: Knowledge, seen: Seen, load: Load
 ) -> StagedLoad:
-    now = datetime.now(UTC)
-    at_rest = settings.memory.at_rest
+    files = changed_files(listing, knowledge.newest, seen, now=datetime.now(UTC), limits=settings.limits)
+    if not files:
+        return StagedLoad(unreadable=listing.unreadable)
+    from ingest.staging import stage  # a run with nothing new does without Arrow
 
-    def state(file: RawFile) -> tuple[int, datetime, int]:
-        version = knowledge.newest.get(file.name)
-        return file.size, file.modified_at, version.load_id if version else 0
-
-    changed = changed_files(listing, knowledge.newest, now=now, limits=settings.limits)
-    files = [file for file in changed if at_rest.get(file.name) != state(file)]
     with report.staging(files) as on_progress:
-        staged: StagedLoad = stage(
+        staged = stage(
             files,
             knowledge.newest,
             knowledge.contents,
-            load_id=load_id,
-            loaded_at=loaded_at,
-            folder=folder,
-            limits=settings.limits,
+            load=load,
             resume=lambda version: complete_version(settings.lake, version.source_file, version.loaded_at),
             now=lambda: datetime.now(UTC),
+            run=run,
             on_progress=on_progress,
-        )
-    if not staged.has_more:
-        not_same = {version.source_file for version in staged.versions} | dict(staged.unreadable).keys()
-        at_rest.update(
-            (file.name, state(file))
-            for file in files
-            if file.name not in not_same and is_certain(file, knowledge.newest.get(file.name), now)
         )
     return replace(staged, unreadable=(*listing.unreadable, *staged.unreadable))
 
 
-def _stage_messages(
-    settings: Settings, knowledge: Knowledge, *, load_id: int, loaded_at: datetime, folder: Path
-) -> StagedLoad:
+def _stage_messages(settings: Settings, knowledge: Knowledge, _seen: Seen, load: Load) -> StagedLoad:
     from ingest.topics import stage_messages  # needs Kafka's client, which not everybody has
 
-    return stage_messages(
-        settings.kafka,
-        settings.feeds,
-        knowledge.newest,
-        load_id=load_id,
-        loaded_at=loaded_at,
-        folder=folder,
-        limits=settings.limits,
-    )
+    return stage_messages(settings.kafka, settings.feeds, knowledge.newest, load=load)
+
+
+def _cluster(settings: Settings) -> SparkSession | None:
+    """Start Spark if the target is a cluster."""
+    from ingest.profile import read_profile
+
+    if read_profile(settings.project, settings.lake, settings.target)["method"] == "session":
+        return None
+    from ingest.spark import start_spark
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    return start_spark(settings.project, settings.lake, settings.target)

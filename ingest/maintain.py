@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from ingest.errors import IngestError
 from ingest.lake import (
     check_is_lake,
-    clear_staging,
     literal,
     only_builder,
     only_writer,
@@ -52,13 +51,14 @@ def maintain(lake: Lake, *, keep: timedelta, dry_run: bool = False) -> Iterator[
     """Compact every table, and remove what no version since `keep` ago needs: data files, and the log before.
 
     A dry run changes nothing and says what could be removed now; compaction itself frees no space before that time
-    is over. Raises IngestError if there is no lake, or a load or a build of another process is in progress.
+    is over. Raises IngestError if there is no lake, a load is unfinished, or another process is loading or building.
     """
     check_is_lake(lake)
     with only_writer(lake):
         only_builder(lake)
-        if not lake.plan.exists() and not dry_run:
-            clear_staging(lake)
+        if lake.plan.exists():
+            message = f"{lake.root}: a load is unfinished, see {lake.plan}; finish it first: run 'python -m ingest'."
+            raise IngestError(message)
         for table in tables_of(lake):
             yield _maintain_table(lake, table, keep=keep, dry_run=dry_run)
 

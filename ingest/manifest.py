@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ingest.errors import IngestError
 from ingest.lake import query_if_there
 from ingest.places import write_whole
-from ingest.versions import TOPICS, FileVersion
+from ingest.versions import TOPICS, FileVersion, Part
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ingest.changes import Seen
     from ingest.lake import Lake
 
 SOURCE_FILES = "bronze.source_files"
@@ -25,15 +26,13 @@ SOURCE_FILES = "bronze.source_files"
 class Manifest:
     """One load: its plan before it is written, its manifest afterwards.
 
-    `defective_records` has a number for each of `versions` once Spark has judged them, `bundles` the staged files
-    of each feed, relative to the staging folder. A run that finds nothing new has the `load_id` 0.
+    A plan has the `parts` of each feed, which the tables do not have yet. A run that finds nothing new has the `load_id` 0.
     """
 
     load_id: int
     loaded_at: datetime
     versions: tuple[FileVersion, ...] = ()
-    defective_records: tuple[int, ...] = ()
-    bundles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    parts: dict[str, tuple[Part, ...]] = field(default_factory=dict)
     ignored: tuple[tuple[str, str], ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
 
@@ -51,15 +50,17 @@ def read_manifest(path: Path) -> Manifest:
     """Read a manifest or a plan. Raises IngestError if it is damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        defective = [file["defective_records"] for file in content["files"] if "defective_records" in file]
-        if len(defective) not in {0, len(content["files"])}:
-            raise ValueError("defective_records is missing")  # noqa: EM101, TRY003, TRY301 - it becomes a sentence below
+        if "bundles" in content:
+            message = (
+                f"{path}: an earlier version of this program has begun load {content['load_id']}, and only it can finish "
+                "that: run it once more, then this one."
+            )
+            raise IngestError(message)
         return Manifest(
             load_id=content["load_id"],
             loaded_at=datetime.fromisoformat(content["loaded_at"]),
             versions=tuple(_version(file) for file in content["files"]),
-            defective_records=tuple(defective),
-            bundles={feed: tuple(paths) for feed, paths in content.get("bundles", {}).items()},
+            parts={feed: tuple(Part(**part) for part in parts) for feed, parts in content.get("parts", {}).items()},
             ignored=tuple((entry["path"], entry["reason"]) for entry in content["ignored"]),
             unreadable=tuple((entry["path"], entry["reason"]) for entry in content["unreadable"]),
         )
@@ -112,23 +113,26 @@ def _as_json(manifest: Manifest) -> dict[str, Any]:
     files = [
         {COLUMNS.get(name, name): value for name, value in asdict(version).items()} for version in manifest.versions
     ]
-    for file, defective in zip(files, manifest.defective_records, strict=False):
-        file["defective_records"] = defective
+    parts = {feed: [asdict(part) for part in of_feed] for feed, of_feed in manifest.parts.items()}
     counted = ("bytes", "lines", "blank_lines", "records", "defective_records")
     return {
         "load_id": manifest.load_id,
         "loaded_at": manifest.loaded_at,
-        "totals": {"files": len(files)} | {name: sum(file.get(name, 0) for file in files) for name in counted},
+        "totals": {"files": len(files)} | {name: sum(file[name] for file in files) for name in counted},
         "files": files,
         "ignored": [{"path": path, "reason": reason} for path, reason in manifest.ignored],
         "unreadable": [{"path": path, "reason": reason} for path, reason in manifest.unreadable],
-    } | ({"bundles": manifest.bundles} if manifest.bundles else {})
+    } | ({"parts": parts} if parts else {})
 
 
 def _version(content: dict[str, Any]) -> FileVersion:
     names = {field.name: COLUMNS.get(field.name, field.name) for field in fields(FileVersion)}
     known = {name: content[key] for name, key in names.items() if key in content}
     known |= {name: datetime.fromisoformat(known[name]) for name in ("loaded_at", "modified_at")}
+    # Manifests of earlier versions have one hash of all records.
+    one_hash = [(content["first_line"], content["records_id"])] if content.get("records_id") else []
+    known.setdefault("defective_records", 0)  # a plan of an earlier version has none
+    known["record_hashes"] = tuple((line, text) for line, text in content.get("record_hashes", one_hash))
     return FileVersion(**known)
 
 
@@ -136,3 +140,20 @@ def _time_text(value: object) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds")
     raise TypeError(value)
+
+
+def read_seen(lake: Lake) -> Seen:
+    """Read what files were found to be; without that, which may be lost at any time, they are read once more."""
+    try:
+        content = json.loads(_seen(lake).read_text(encoding="utf-8"))
+        return {name: (load_id, stamp) for name, (load_id, stamp) in content.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def write_seen(lake: Lake, seen: Seen) -> None:
+    write_whole(_seen(lake), json.dumps(seen, indent=0).encode())
+
+
+def _seen(lake: Lake) -> Path:
+    return lake.home / "seen.json"

@@ -14,12 +14,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
-import pyspark
-
 PROJECT = Path(__file__).resolve().parent.parent
-SPARK_HOME = Path(pyspark.__file__).resolve().parent
+# Found, not imported: a load asks for the profile of a cluster, and does without Spark.
+SPARK_HOME = Path(str(getattr(find_spec("pyspark"), "origin", ""))).resolve().parent
 DELTA = "io.delta:delta-spark_2.12:3.3.3"
 JARS = {
     "delta-spark_2.12-3.3.3.jar": "4912bf902a1c453aba3bd838ff212dedd357155212f9bb37a6b47d97f2827ebc",
@@ -45,7 +45,7 @@ import sys
 from pathlib import Path
 from ingest.lake import Lake
 from ingest.spark import start_spark
-spark = start_spark(Path(sys.argv[1]), Lake(Path(sys.argv[2])), with_metastore=True)
+spark = start_spark(Path(sys.argv[1]), Lake(Path(sys.argv[2])))
 for statement in Path(sys.argv[3]).read_text().split(";"):
     spark.sql(statement).collect()
 gateway = spark.sparkContext._gateway

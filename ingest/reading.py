@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
+import time
 import zlib
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from ingest.discovery import modification_time
+from ingest.discovery import modification_time, stamp
 from ingest.places import open_file
 
 if TYPE_CHECKING:
@@ -17,10 +19,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+# By its mark, or by the zeros that the first two ASCII characters of such a text have beside them.
+_WIDE_TEXT = re.compile(rb"\xff\xfe|\xfe\xff|\0\0\xfe\xff|A\0A\0|\0A\0A|A\0\0\0|\0\0\0A".replace(b"A", rb"[\x01-\x7f]"))
 _GZIP_MARK = b"\x1f\x8b"
-_PIECE_BYTES = 1 << 18
+_PIECE_BYTES = 1 << 20
 _GZIP_BYTES = 1 << 14
+_CLOCK_DOUBT_SECONDS = 2
 
 
 class UnreadableError(Exception):
@@ -32,7 +36,10 @@ class UnusableError(Exception):
 
 
 class DiskFile:
-    """An open file on a disk, with its `size` in bytes and the time of its last modification as it was opened."""
+    """An open file on a disk, with its `size` in bytes and its times as it was opened.
+
+    `is_settled` says that a later change must show in its `stamp`, as the clock has gone on since the last one.
+    """
 
     def __init__(self, path: bytes) -> None:
         """Raises UnreadableError if it cannot be opened, or is no regular file any more."""
@@ -47,6 +54,8 @@ class DiskFile:
             raise UnreadableError(message)
         self.size = status.st_size
         self.modified_at = modification_time(status)
+        self.stamp = stamp(status)
+        self.is_settled = time.time() - status.st_ctime > _CLOCK_DOUBT_SECONDS
 
     def read_at(self, offset: int, size: int) -> bytes:
         return os.pread(self._descriptor, size, offset)
@@ -61,6 +70,8 @@ class DiskFile:
 class StoredObject:
     """An object of a store as a DiskFile; one that is put in its place meanwhile is never read for it."""
 
+    is_settled = True
+
     def __init__(self, path: bytes) -> None:
         """Raises UnreadableError if it is not there any more, or the store does not give it."""
         try:
@@ -69,6 +80,7 @@ class StoredObject:
             raise UnreadableError(error.strerror or str(error)) from error
         self.size: int = self._file.size
         self.modified_at: datetime = self._file.details["LastModified"].replace(microsecond=0)
+        self.stamp: str = self._file.details["ETag"]
 
     def read_at(self, offset: int, size: int) -> bytes:
         self._file.seek(offset)
@@ -95,13 +107,11 @@ class RawInput:
     their SHA-256 once the text of a gzip has been read to its end; in any other file they are the text.
     """
 
-    def __init__(self, file: DiskFile | StoredObject, *, tell: Callable[[int], None]) -> None:
-        """Take an open file; `tell` gets the number of bytes after each read."""
+    def __init__(self, file: DiskFile | StoredObject) -> None:
         self.modified_at = file.modified_at
         self.bytes_read = 0
         self.gzip_id: Callable[[], str] | None = None
         self._file = file
-        self._tell = tell
 
     def text(self, *, is_named_gzip: bool, max_bytes: int) -> Iterator[bytes]:
         """Yield the uncompressed text from its start; no piece is empty, the first has 4 bytes or all.
@@ -116,7 +126,7 @@ class RawInput:
         if first.startswith(_GZIP_MARK):
             digest = hashlib.sha256()
             self.gzip_id = digest.hexdigest
-            pieces = _gunzip(_hashed_slices(pieces, digest))
+            pieces = _gunzip(_slices(_hashed(pieces, digest)))
         elif not first and is_named_gzip:
             message = "empty, which no gzip is: write the file again"
             raise UnusableError(message)
@@ -129,6 +139,17 @@ class RawInput:
                 raise UnusableError(too_large(max_bytes))
             yield piece
 
+    def text_again(self, begin: int, *, is_gzip: bool) -> Iterator[bytes]:
+        """Yield the uncompressed text from an offset on, for who has read it once and knows what it is."""
+        if not is_gzip:
+            yield from self._raw(begin)
+            return
+        at = 0
+        for piece in _gunzip(_slices(self._raw())):
+            at += len(piece)
+            if at > begin:
+                yield piece[max(0, len(piece) - (at - begin)) :]
+
     def whole_id(self) -> str:
         """Give the SHA-256 of the bytes on disk by reading them once more, for a file that gave no text."""
         digest = hashlib.sha256()
@@ -140,8 +161,8 @@ class RawInput:
         """Give the time of modification as it is now, or was at the start if that is later."""
         return max(self.modified_at, self._file.modified_now_at())
 
-    def _raw(self) -> Iterator[bytes]:
-        self.bytes_read = 0
+    def _raw(self, begin: int = 0) -> Iterator[bytes]:
+        self.bytes_read = begin
         while wanted := min(_PIECE_BYTES, self._file.size - self.bytes_read):
             try:
                 piece = self._file.read_at(self.bytes_read, wanted)
@@ -150,7 +171,6 @@ class RawInput:
             if not piece:
                 return
             self.bytes_read += len(piece)
-            self._tell(len(piece))
             yield piece
 
 
@@ -159,10 +179,15 @@ def too_large(max_bytes: int) -> str:
     return f"over the size limit of {max_bytes:,} bytes of uncompressed text: split it into several files"
 
 
-def _hashed_slices(pieces: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+def _hashed(pieces: Iterator[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
     for piece in pieces:
         digest.update(piece)
-        # What follows a gzip member is copied at its end, so that slices must be small where members are.
+        yield piece
+
+
+def _slices(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Cut pieces small: what follows a gzip member is copied at its end."""
+    for piece in pieces:
         for at in range(0, len(piece), _GZIP_BYTES):
             yield piece[at : at + _GZIP_BYTES]
 
@@ -194,8 +219,8 @@ def _checked_start(pieces: Iterator[bytes]) -> Iterator[bytes]:
     start = next(pieces, b"")
     while len(start) < 4 and (more := next(pieces, b"")):  # noqa: PLR2004 - the longest byte order mark
         start += more
-    if start.startswith(_UTF_16_MARKS) or b"\0" in start[:4]:
-        message = "UTF-16, UTF-32 or no text at all, by its first bytes: write the file as UTF-8"
+    if _WIDE_TEXT.match(start):
+        message = "UTF-16 or UTF-32, by its first bytes: write the file as UTF-8"
         raise UnusableError(message)
     if start:
         yield start

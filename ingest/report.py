@@ -12,7 +12,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -66,18 +74,29 @@ class Report:
             self.log.setLevel(level)
 
     @contextmanager
-    def staging(self, files: Sequence[RawFile]) -> Iterator[Callable[[RawFile, int], None]]:
-        """Show the progress of reading these files; gives what is to be called with each file and its bytes read."""
+    def staging(self, files: Sequence[RawFile]) -> Iterator[Callable[[str, str, int, int], None]]:
+        """Show the progress of reading these files.
+
+        Gives what is to be called with the name of a pass, a feed, and the bytes of it that are done, and of all.
+        """
         started = self._read_until = time.monotonic()
         total = sum(file.size for file in files)
-        columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=self.console, transient=True, disable=not (self.has_bar and files)) as bar:
-            task = bar.add_task("reading", total=total)
+            passes: dict[str, TaskID] = {}
 
-            def on_progress(file: RawFile, read: int) -> None:
-                bar.advance(task, read)
+            def on_progress(name: str, feed: str, done: int, of: int) -> None:
+                if name not in passes:
+                    passes[name] = bar.add_task(name, total=of)
+                bar.advance(passes[name], done)
                 at = time.monotonic()
-                self.seconds[file.feed.name] += at - self._read_until
+                self.seconds[feed] += at - self._read_until
                 self._read_until = at
 
             yield on_progress
@@ -88,7 +107,7 @@ class Report:
 
     @contextmanager
     def writing(self, feed: str) -> Iterator[None]:
-        """Show that a feed is being written, which has no measurable progress."""
+        """Show that a feed is being committed, which has no measurable progress."""
         started = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self.console, transient=True, disable=not self.has_bar) as bar:
@@ -100,7 +119,7 @@ class Report:
 
     def loaded(self, manifest: Manifest, *, seconds: float) -> None:
         """Tell what became of each file of a load: all of them to machines, to people those to look at."""
-        for version, defective in zip(manifest.versions, manifest.defective_records, strict=True):
+        for version in manifest.versions:
             failed = version.status == "failed"
             self.say(
                 f"{version.source_file}: {version.status}" + (f", {version.reason}" if version.reason else ""),
@@ -110,7 +129,7 @@ class Report:
                 file=version.source_file,
                 status=version.status,
                 records=version.records,
-                defective=defective,
+                defective=version.defective_records,
                 bytes=version.bytes,
             )
         message = f"load {manifest.load_id} is complete"
@@ -163,11 +182,10 @@ def printable(text: str) -> str:
 def _counts(feed: str, manifests: Sequence[Manifest]) -> dict[str, int]:
     counts = {"files": 0, "records": 0, "defective": 0, "bytes": 0}
     for manifest in manifests:
-        defective = manifest.defective_records or (0,) * len(manifest.versions)
-        for version, of_version in zip(manifest.versions, defective, strict=True):
+        for version in manifest.versions:
             if version.feed == feed:
                 counts["files"] += 1
                 counts["records"] += version.records
-                counts["defective"] += of_version
+                counts["defective"] += version.defective_records
                 counts["bytes"] += version.bytes
     return counts

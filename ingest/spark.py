@@ -9,8 +9,6 @@ import tempfile
 import time
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-import yaml
 from py4j.protocol import Py4JError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
@@ -18,7 +16,8 @@ from pyspark.sql import SparkSession
 
 from ingest.errors import IngestError
 from ingest.lake import has_table
-from ingest.provision import CLASS_ARCHIVE, JARS, OPTIONAL_JARS, SPARK_HOME, java_version
+from ingest.profile import read_profile
+from ingest.provision import CLASS_ARCHIVE, JARS, SPARK_HOME, java_version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,14 +29,11 @@ METASTORE_BYTES = 4 << 20
 JAVA_OPTIONS, SHORT_RUN_OPTIONS = "spark.driver.extraJavaOptions", "spark.driver.defaultJavaOptions"
 
 
-def start_spark(
-    project: Path, lake: Lake, target: str | None = None, *, with_metastore: bool, is_short_run: bool = True
-) -> SparkSession:
+def start_spark(project: Path, lake: Lake, target: str | None = None, *, is_short_run: bool = True) -> SparkSession:
     """Start Spark as a target of the profile (its default, unless named) has it, or join the session of this process.
 
-    Ingest writes by path and leaves the metastore, which one process at a time can open, to dbt, and that to its
-    server where there is one. What is no short run lets Java optimize its code as Java does. Raises IngestError if the
-    environment or the profile is not fit for it.
+    A target with a server of its own leaves the metastore to that. What is no short run lets Java optimize its code as
+    Java does. Raises IngestError if the environment or the profile is not fit for it.
     """
     session = SparkSession.getActiveSession()
     if session is not None:
@@ -47,7 +43,7 @@ def start_spark(
     check_environment(project, settings)
     if not is_short_run:
         settings.pop(SHORT_RUN_OPTIONS, None)
-    catalog = "hive" if with_metastore and profile["method"] == "session" else "in-memory"
+    catalog = "hive" if profile["method"] == "session" else "in-memory"
     builder = SparkSession.builder.config("spark.sql.catalogImplementation", catalog)
     for key, value in settings.items():
         builder.config(key, value)
@@ -60,25 +56,6 @@ def start_spark(
         return builder.getOrCreate()
     finally:
         os.umask(mask)
-
-
-def read_profile(project: Path, lake: Lake, target: str | None = None) -> dict[str, Any]:
-    """Read a target of the profile (its default, unless named), filled in as dbt does for this lake."""
-    path = project / "profiles" / "profiles.yml"
-    environment = os.environ | {"LAKE_ROOT": str(lake.root), "LAKE_HOME": str(lake.home)}
-    try:
-        text = jinja2.Template(path.read_text(encoding="utf-8")).render(env_var=environment.get)
-        profile = yaml.safe_load(text)["medallion"]
-        output: dict[str, Any] = profile["outputs"][target or profile["target"]]
-    except (jinja2.TemplateError, yaml.YAMLError, KeyError, TypeError) as error:
-        wanted = "medallion: with a target and, under outputs:, its settings"
-        found = " ".join(str(error).split())
-        message = f"{path}: wanted {wanted}; found otherwise at {found}. Mend it, or take it from the repository."
-        raise IngestError(message) from error
-    if not lake.is_on_disk:  # no other lake must wait for these; by spark.jars the Thrift server would lose them again
-        for role in ("driver", "executor"):
-            output["server_side_parameters"][f"spark.{role}.extraClassPath"] = f"{OPTIONAL_JARS}/*"
-    return output
 
 
 def check_environment(project: Path, settings: dict[str, str]) -> None:

@@ -1,95 +1,49 @@
-"""Which files are new or changed, what a load reads of them, and the bundles that Spark reads instead."""
+"""What one load is: which files are new or changed, what of each is read, and the parts that hold its records."""
 
 from __future__ import annotations
 
-import re
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import partial
-from itertools import chain
-from typing import TYPE_CHECKING
+from itertools import chain, islice
+from typing import TYPE_CHECKING, TypeVar
 
-from ingest.bundles import Bundle
-from ingest.documents import is_json_lines
-from ingest.reading import BYTE_ORDER_MARK, RawInput, UnreadableError, UnusableError, open_raw, too_large
-from ingest.records import DocumentReader, LineReader
-from ingest.versions import FileVersion
+from ingest.changes import is_held_back
+from ingest.lake import remove_parts
+from ingest.parts import PartTask, Source, target_of, write_part
+from ingest.scanning import DOCUMENT_NAME, ScanTask, scan_all
+from ingest.versions import FileVersion, StagedLoad
+from ingest.workers import CORES, WORTH_A_PROCESS_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
-    from pathlib import Path
 
-    from ingest.discovery import Listing, RawFile
+    from ingest.changes import Seen
+    from ingest.discovery import RawFile
+    from ingest.feeds import Feed
+    from ingest.parts import Written
+    from ingest.records import Counts
+    from ingest.scanning import Scan, Stretch, Text
+    from ingest.versions import Load, Part
+    from ingest.workers import Run
 
-_CLOCK_DOUBT = timedelta(seconds=2)
-_DOCUMENT_NAME = re.compile(r"\.json(\.gz)?$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of files and loads; all bytes but those on disk are of uncompressed text."""
-
-    settle_seconds: float = 60
-    max_record_bytes: int = 16 << 20
-    max_document_bytes: int = 1 << 30
-    max_file_bytes: int = 64 << 30
-    max_load_bytes: int = 4 << 30
-    max_load_files: int = 20_000
+T = TypeVar("T")
+MOST_CHANGES = 3
+PART_BYTES = 128 << 20
+SCAN_FILES, SCAN_BYTES = 2_000, 1 << 30
 
 
-@dataclass(frozen=True)
-class StagedLoad:
-    """What was staged: a version for each file number, and the bundles of each feed that has records.
+@dataclass
+class _Decided:
+    """What becomes of the files: their versions, still without counts, and where the records of those read are."""
 
-    `unreadable` are (name, sentence); `has_more` says that the load was full before all files were read.
-    """
-
-    versions: tuple[FileVersion, ...]
-    bundles: dict[str, tuple[Path, ...]]
-    unreadable: tuple[tuple[str, str], ...]
-    has_more: bool
-
-
-@dataclass(frozen=True)
-class _Load:
-    """What all files of one load have in common, and what has been staged of it."""
-
-    load_id: int
-    loaded_at: datetime
-    limits: Limits
-    resume: Callable[[FileVersion], FileVersion | None]
-    now: Callable[[], datetime]
-    contents: dict[str, list[FileVersion]]
-    bundles: dict[str, Bundle]
-    versions: list[FileVersion]
-
-
-def changed_files(
-    listing: Listing, known: Mapping[str, FileVersion], *, now: datetime, limits: Limits
-) -> tuple[RawFile, ...]:
-    """Give the files that must be opened, as listed; `known` is the latest version of each by its name."""
-    at_rest_since = now - timedelta(seconds=limits.settle_seconds)
-
-    def is_changed(file: RawFile) -> bool:
-        version = known.get(file.name)
-        if version is None or version.feed != file.feed.name:
-            return True
-        if (version.file_bytes, version.modified_at) != (file.size, file.modified_at):
-            return True
-        if file.modified_at >= version.loaded_at - _CLOCK_DOUBT:
-            return True
-        if version.status == "failed":
-            return _failed_by_other_limits(version, limits)
-        return _is_held_back(version) and file.modified_at <= at_rest_since
-
-    return tuple(file for file in listing.files if is_changed(file))
-
-
-def is_certain(file: RawFile, version: FileVersion | None, read_at: datetime) -> bool:
-    """Tell whether a file that was found unchanged at this time needs no other look while its size and time stay."""
-    return version is not None and not _is_held_back(version) and file.modified_at < read_at - _CLOCK_DOUBT
+    versions: list[FileVersion] = field(default_factory=list)
+    sources: defaultdict[Feed, list[Source]] = field(default_factory=lambda: defaultdict(list))
+    contents: dict[str, list[FileVersion]] = field(default_factory=dict)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    seen: Seen = field(default_factory=dict)
+    has_more: bool = False
 
 
 def stage(  # noqa: PLR0913 - all of it is the caller's to know, and given by name
@@ -97,178 +51,293 @@ def stage(  # noqa: PLR0913 - all of it is the caller's to know, and given by na
     known: Mapping[str, FileVersion],
     contents: Mapping[str, list[FileVersion]],
     *,
-    load_id: int,
-    loaded_at: datetime,
-    folder: Path,
-    limits: Limits,
+    load: Load,
     resume: Callable[[FileVersion], FileVersion | None],
     now: Callable[[], datetime],
-    on_progress: Callable[[RawFile, int], None],
+    run: Run,
+    on_progress: Callable[[str, str, int, int], None],
 ) -> StagedLoad:
-    """Read what is new in the files, in the order of their names, into bundles under `folder/<feed>/`.
+    """Read what is new in the files, in the order of their names, into parts in the folders of the bronze tables.
 
-    `known` is the latest version by name, `contents` the earlier versions with rows by source_file_id;
-    `resume` completes a version from the manifest of its load, or gives None. `on_progress` gets the bytes on
-    disk after each read. Raises OSError if the bundles cannot be written.
+    `known` is the latest version by name, `contents` the earlier versions with rows by source_file_id; `resume` completes
+    a version from the manifest of its load, or gives None. `on_progress` gets a pass, a feed, and the bytes that are done of
+    all. A file that changes between its two readings is read anew. Raises OSError if the parts cannot be written.
     """
-    bundles = {feed: Bundle(folder / feed) for feed in sorted({file.feed.name for file in files})}
-    load = _Load(load_id, loaded_at, limits, resume, now, dict(contents), bundles, [])
-    unreadable: list[tuple[str, str]] = []
-    has_more = False
-    staged_bytes = 0
-    for file in sorted(files, key=lambda file: file.name):
-        if staged_bytes >= limits.max_load_bytes or len(load.versions) >= limits.max_load_files:
-            has_more = True
+    files = sorted(files, key=lambda file: file.name)
+    decider = _Decider(files, known, contents, load, resume, now, run, on_progress)
+    changes: Counter[str] = Counter()
+    while True:
+        decided = decider.decide()
+        written = list(_write(decided, load, run, on_progress))
+        changed = {name for part in written if (name := part.changed)}
+        if not changed:
             break
-        bundle = bundles[file.feed.name]
-        mark = bundle.mark()
-        old = known.get(file.name)
-        version = None
-        try:
-            version = _stage_file(
-                file, old if old and old.feed == file.feed.name else None, load, partial(on_progress, file)
-            )
-        except UnreadableError as error:
-            unreadable.append((file.name, f"this file cannot be read: {error}"))
-        if version is None or not version.is_read:
-            bundle.cut_back(mark)
-        if version is not None:
-            load.versions.append(version)
-            staged_bytes += version.bytes
-            if version.is_read:
-                same = load.contents.get(version.source_file_id, [])
-                load.contents[version.source_file_id] = [*same, version]
-    parts = {feed: paths for feed, bundle in bundles.items() if (paths := bundle.finish())}
-    return StagedLoad(tuple(load.versions), parts, tuple(unreadable), has_more)
-
-
-def _stage_file(file: RawFile, old: FileVersion | None, load: _Load, tell: Callable[[int], None]) -> FileVersion | None:
-    """Read one file into the bundle, for the caller to cut back unless loaded; None if nothing is new."""
-    with closing(open_raw(file.path)) as opened:
-        raw = RawInput(opened, tell=tell)
-        try:
-            reader = _read(raw, file, _resumed(old, load), load)
-        except UnusableError as error:
-            return _failed(file, old, raw, str(error), load)
-        is_at_rest = load.now() - raw.last_modified_at() >= timedelta(seconds=load.limits.settle_seconds)
-    source_file_id = raw.gzip_id() if raw.gzip_id else reader.text_id
-    is_same = old is not None and old.status != "failed" and old.source_file_id == source_file_id
-    if old and is_same and not _is_held_back(old):
-        return None
-    twin = _loaded_before(file, source_file_id, reader.layout or "document", load)
-    if twin or is_at_rest or reader.has_complete_tail():
-        reader.take_tail()
-    held_back_bytes = reader.length - reader.read_to
-    if is_same and held_back_bytes:
-        return None
-    waiting = f"{held_back_bytes} bytes of an unfinished last line wait until the file comes to rest"
-    version = FileVersion(
-        feed=file.feed.name,
-        source_file=file.name,
-        source_file_id=source_file_id,
-        load_id=load.load_id,
-        loaded_at=load.loaded_at,
-        status=_status(old, reader, is_same=is_same),
-        reason=waiting if held_back_bytes else None,
-        bytes=reader.read_to - reader.start,
-        lines=reader.lines,
-        blank_lines=reader.blank_lines,
-        records=reader.records,
-        first_line=reader.first_line,
-        file_bytes=raw.bytes_read,
-        content_id=reader.content_id,
-        previous_file_id=old.source_file_id if old else None,
-        modified_at=raw.modified_at,
-        layout=reader.layout,
-        has_bom=reader.has_bom,
-        held_back_bytes=held_back_bytes,
-        read_to=reader.read_to,
-        open_line_at=reader.open_line_at,
-        records_id=reader.records_id,
-        cut_bytes=reader.cut_bytes,
-        other_bytes=reader.other_bytes,
-        cr_bytes=reader.cr_bytes,
+        remove_parts(load.lake, after=load.load_id - 1)
+        changes.update(changed)
+        for name in changed:
+            decider.forget(name, is_given_up=changes[name] == MOST_CHANGES)
+    parts: defaultdict[str, list[Part]] = defaultdict(list)
+    for done in written:
+        if done.part:
+            parts[done.feed].append(done.part)
+    return StagedLoad(
+        tuple(_counted(decided.versions, written)),
+        {feed: tuple(of_feed) for feed, of_feed in parts.items()},
+        tuple(decided.unreadable),
+        decided.seen,
+        decided.has_more,
     )
-    return _as_duplicate(version, twin) if twin else version
 
 
-def _read(raw: RawInput, file: RawFile, old: FileVersion | None, load: _Load) -> LineReader | DocumentReader:
-    """Stage the text that comes after what the old version has read, or all if it does not begin with that."""
-    is_named_gzip = file.name.lower().endswith(".gz")
-    pieces = raw.text(is_named_gzip=is_named_gzip, max_bytes=load.limits.max_file_bytes)
-    bundle, number, longest = load.bundles[file.feed.name], len(load.versions), load.limits.max_record_bytes
-    if _DOCUMENT_NAME.search(file.name):
-        text = _told_apart(pieces, load.limits)
-        if isinstance(text, bytearray):
-            return DocumentReader(text, bundle, file_number=number, max_record_bytes=longest)
-        pieces = text
-    reader = LineReader(bundle, file_number=number, max_record_bytes=longest)
-    if old:
-        rest = reader.pass_over(pieces, old)
-        if rest is None:
-            return _read(raw, file, None, load)
-        pieces = rest
-    for piece in pieces:
-        reader.feed(piece)
-    return reader
+class _Decider:
+    """Scans files, and says what becomes of each in this load; what was scanned is kept for the next time it is asked."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - see stage
+        self,
+        files: Sequence[RawFile],
+        known: Mapping[str, FileVersion],
+        contents: Mapping[str, list[FileVersion]],
+        load: Load,
+        resume: Callable[[FileVersion], FileVersion | None],
+        now: Callable[[], datetime],
+        run: Run,
+        on_progress: Callable[[str, str, int, int], None],
+    ) -> None:
+        self._files, self._known, self._contents, self._load = files, known, contents, load
+        self._resume, self._now, self._run, self._on_progress = resume, now, run, on_progress
+        self._size = sum(file.size for file in files)
+        self._scans: dict[str, Scan | str] = {}
+
+    def forget(self, name: str, *, is_given_up: bool) -> None:
+        """Scan the file again, or take it for unreadable."""
+        del self._scans[name]
+        if is_given_up:
+            self._scans[name] = "it changes while it is read, so the next run tries again"
+
+    def decide(self) -> _Decided:
+        """Go through the files until the load is full."""
+        limits = self._load.limits
+        decided = _Decided(contents=dict(self._contents))
+        staged_bytes = 0
+        for file, found in self._scanned():
+            if staged_bytes >= limits.max_load_bytes or len(decided.versions) >= limits.max_load_files:
+                decided.has_more = True
+                break
+            if isinstance(found, str):
+                decided.unreadable.append((file.name, f"this file cannot be read: {found}"))
+                continue
+            version = self._decide_one(file, self._old(file), found, decided)
+            if version is not None:
+                decided.versions.append(version)
+                staged_bytes += version.bytes
+                if version.is_read:
+                    same = decided.contents.get(version.source_file_id, [])
+                    decided.contents[version.source_file_id] = [*same, version]
+            newest = version or self._known[file.name]
+            if found.stamp:
+                decided.seen[file.name] = (newest.load_id, found.stamp)
+        return decided
+
+    def _scanned(self) -> Iterator[tuple[RawFile, Scan | str]]:
+        """Yield the files with what they were found to be, some scanned at a time."""
+        files = iter(self._files)
+        while some := list(islice(files, SCAN_FILES)):
+            tasks = [
+                ScanTask(file, self._resumed(self._old(file)), self._load.limits)
+                for file in some
+                if file.name not in self._scans
+            ]
+            size = sum(task.file.size for task in tasks)
+            chunks = list(_chunks(tasks, lambda task: task.file.size, max(SCAN_BYTES // 64, size // (4 * CORES))))
+            for chunk, scans in zip(chunks, self._run(scan_all, chunks, size), strict=True):
+                for task, scan in zip(chunk, scans, strict=True):
+                    self._scans[task.file.name] = scan
+                    self._on_progress("scanning", task.file.feed.name, task.file.size, self._size)
+            yield from ((file, self._scans[file.name]) for file in some)
+
+    def _old(self, file: RawFile) -> FileVersion | None:
+        old = self._known.get(file.name)
+        return old if old and old.feed == file.feed.name else None
+
+    def _resumed(self, old: FileVersion | None) -> FileVersion | None:
+        """Complete a version that reading can go on from; a document is always read again as a whole."""
+        version = self._resume(old) if old and old.status != "failed" else None
+        return version if version and version.layout != "document" else None
+
+    def _decide_one(self, file: RawFile, old: FileVersion | None, found: Scan, decided: _Decided) -> FileVersion | None:
+        """Say what becomes of one file, None if nothing of it is new, and note what is to be read of it."""
+        if found.text is None:
+            return self._failed(file, old, found)
+        text, limits = found.text, self._load.limits
+        is_same = old is not None and old.status != "failed" and old.source_file_id == found.source_file_id
+        if old and is_same and not is_held_back(old):
+            return None
+        twin = self._loaded_before(file, found.source_file_id, text.layout or "document", decided)
+        is_at_rest = self._now() - found.rested_since >= timedelta(seconds=limits.settle_seconds)
+        tail = text.tail if twin or is_at_rest or text.is_tail_complete else None
+        if is_same and text.tail and not tail:
+            return None
+        stretches = (*text.stretches, *((tail,) if tail else ()))
+        version = self._version(file, old, found, text, stretches, is_same=is_same)
+        if twin:
+            return _as_duplicate(version, twin)
+        if stretches:
+            is_document = version.layout == "document"
+            number = len(decided.versions)
+            source = Source(number, file.path, file.name, found.source_file_id, found.is_gzip, is_document, stretches)
+            decided.sources[file.feed].append(source)
+        return version
+
+    def _version(
+        self,
+        file: RawFile,
+        old: FileVersion | None,
+        found: Scan,
+        text: Text,
+        stretches: Sequence[Stretch],
+        *,
+        is_same: bool,
+    ) -> FileVersion:
+        is_whole = not text.tail or text.tail in stretches
+        held_back_bytes = 0 if is_whole else text.length - text.read_to
+        waiting = f"{held_back_bytes} bytes of an unfinished last line wait until the file comes to rest"
+        open_line_at = text.open_line_at if not text.tail or not is_whole else text.tail.begin
+        layout = text.layout or ("document" if is_whole else None)
+        return FileVersion(
+            feed=file.feed.name,
+            source_file=file.name,
+            source_file_id=found.source_file_id,
+            load_id=self._load.load_id,
+            loaded_at=self._load.loaded_at,
+            status=_status(old, text, is_same=is_same, layout=layout),
+            reason=waiting if held_back_bytes else None,
+            bytes=sum(stretch.end - stretch.begin for stretch in stretches) + text.line_end_bytes,
+            lines=sum(stretch.lines for stretch in stretches),
+            blank_lines=0,
+            records=0,
+            defective_records=0,
+            first_line=stretches[0].first_line if stretches else text.next_line,
+            file_bytes=found.file_bytes,
+            content_id=text.text_id if is_whole else text.content_id,
+            previous_file_id=old.source_file_id if old else None,
+            modified_at=found.modified_at,
+            layout=layout,
+            has_bom=text.has_bom,
+            held_back_bytes=held_back_bytes,
+            read_to=text.length if is_whole else text.read_to,
+            open_line_at=None if layout == "document" else open_line_at,
+            other_bytes=text.line_end_bytes,
+        )
+
+    def _failed(self, file: RawFile, old: FileVersion | None, found: Scan) -> FileVersion | None:
+        is_same = old is not None and old.source_file_id == found.source_file_id
+        if old and is_same and (old.status != "failed" or old.reason == found.failure):
+            return None
+        return FileVersion(
+            feed=file.feed.name,
+            source_file=file.name,
+            source_file_id=found.source_file_id,
+            load_id=self._load.load_id,
+            loaded_at=self._load.loaded_at,
+            status="failed",
+            reason=found.failure,
+            bytes=0,
+            lines=0,
+            blank_lines=0,
+            records=0,
+            defective_records=0,
+            first_line=1,
+            file_bytes=found.file_bytes,
+            content_id=None,
+            previous_file_id=old.source_file_id if old else None,
+            modified_at=found.modified_at,
+        )
+
+    def _loaded_before(self, file: RawFile, source_file_id: str, layout: str, decided: _Decided) -> FileVersion | None:
+        """Find where the same bytes were loaded, whole and read the same way, if repeats of them are skipped."""
+        if file.feed.repeated_content == "load":
+            return None
+        for version in decided.contents.get(source_file_id, []):
+            is_whole = version.is_read and not is_held_back(version)
+            if is_whole and version.feed == file.feed.name and self._is_read_as(layout, file, version):
+                return version
+        return None
+
+    def _is_read_as(self, layout: str, file: RawFile, version: FileVersion) -> bool:
+        if not DOCUMENT_NAME.search(version.source_file):
+            return layout == "lines"
+        if DOCUMENT_NAME.search(file.name):
+            return True
+        complete = version if version.layout else self._resume(version)
+        return complete is not None and complete.layout == layout
 
 
-def _told_apart(pieces: Iterator[bytes], limits: Limits) -> bytearray | Iterator[bytes]:
-    """Give the whole text if it is no JSON Lines, else its pieces."""
-    text = bytearray()
-    look_at = 0
-    for piece in pieces:
-        text += piece
-        is_over = len(text) > limits.max_document_bytes
-        if len(text) >= look_at or is_over:
-            # Looking only as often as the text doubles keeps the work in proportion to the text.
-            look_at = 2 * len(text)
-            if is_json_lines(text, _start(text), is_whole=False):
-                return chain([bytes(text)], pieces)
-        if is_over:
-            raise UnusableError(_too_large_document(limits.max_document_bytes))
-    return iter([bytes(text)] if text else []) if is_json_lines(text, _start(text), is_whole=True) else text
+def _write(
+    decided: _Decided, load: Load, run: Run, on_progress: Callable[[str, str, int, int], None]
+) -> Iterator[Written]:
+    """Write the parts of a load, as many as its text needs or as there are cores."""
+    size = sum(source.bytes for sources in decided.sources.values() for source in sources)
+    part_bytes = min(PART_BYTES, max(WORTH_A_PROCESS_BYTES, -(-size // CORES)))
+    tasks = [
+        PartTask(feed.name, target_of(load, feed), tuple(chunk))
+        for feed, sources in decided.sources.items()
+        for chunk in _chunks(list(chain.from_iterable(map(_pieces, sources))), lambda piece: piece.bytes, part_bytes)
+    ]
+    for task, written in zip(tasks, run(write_part, tasks, size), strict=True):
+        on_progress("reading", task.feed, sum(source.bytes for source in task.sources), size)
+        yield written
 
 
-def _start(text: bytearray) -> int:
-    return len(BYTE_ORDER_MARK) if text.startswith(BYTE_ORDER_MARK) else 0
+def _pieces(source: Source) -> list[Source]:
+    """Cut a source into what parts can share: a gzip is read from its start, so it is one piece."""
+    if source.is_gzip:
+        return [source]
+    return [replace(source, stretches=(stretch,)) for stretch in source.stretches]
 
 
-def _resumed(old: FileVersion | None, load: _Load) -> FileVersion | None:
-    """Complete a version that reading can go on from; a document is always read again as a whole."""
-    version = load.resume(old) if old and old.status != "failed" else None
-    return version if version and version.layout != "document" else None
+def _counted(versions: Sequence[FileVersion], written: Sequence[Written]) -> Iterator[FileVersion]:
+    """Put the counts of all parts into the versions."""
+    counts: defaultdict[int, list[Counts]] = defaultdict(list)
+    for part in written:
+        for number, of_part in part.counts.items():
+            counts[number].append(of_part)
+    for number, version in enumerate(versions):
+        yield with_counts(version, counts[number])
 
 
-def _status(old: FileVersion | None, reader: LineReader | DocumentReader, *, is_same: bool) -> str:
+def with_counts(version: FileVersion, counts: Sequence[Counts]) -> FileVersion:
+    """Complete a version with what was counted of its records, in all parts that have some."""
+    records = sum(part.records for part in counts)
+    return replace(
+        version,
+        blank_lines=version.lines - records if version.is_read else 0,
+        records=records,
+        defective_records=sum(part.defective_records for part in counts),
+        cut_bytes=sum(part.cut_bytes for part in counts),
+        other_bytes=version.other_bytes + sum(part.other_bytes for part in counts),
+        record_hashes=tuple(sorted(pair for part in counts for pair in part.record_hashes)),
+    )
+
+
+def _chunks(things: Sequence[T], size_of: Callable[[T], int], most_bytes: int) -> Iterator[list[T]]:
+    """Share things out, in their order, in chunks that end once they have so many bytes."""
+    chunk: list[T] = []
+    size = 0
+    for thing in things:
+        chunk.append(thing)
+        size += size_of(thing)
+        if size >= most_bytes:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _status(old: FileVersion | None, text: Text, *, is_same: bool, layout: str | None) -> str:
     if old is None or old.status == "failed":
         return "loaded"
-    is_held_back_document = is_same and reader.layout == "document"
-    return "appended" if reader.goes_on or is_held_back_document else "replaced"
-
-
-def _failed(file: RawFile, old: FileVersion | None, raw: RawInput, reason: str, load: _Load) -> FileVersion | None:
-    source_file_id = raw.whole_id()
-    if old and old.source_file_id == source_file_id and (old.status != "failed" or old.reason == reason):
-        return None
-    return FileVersion(
-        feed=file.feed.name,
-        source_file=file.name,
-        source_file_id=source_file_id,
-        load_id=load.load_id,
-        loaded_at=load.loaded_at,
-        status="failed",
-        reason=reason,
-        bytes=0,
-        lines=0,
-        blank_lines=0,
-        records=0,
-        first_line=1,
-        file_bytes=raw.bytes_read,
-        content_id=None,
-        previous_file_id=old.source_file_id if old else None,
-        modified_at=raw.modified_at,
-    )
+    is_held_back_document = is_same and layout == "document"
+    return "appended" if text.goes_on or is_held_back_document else "replaced"
 
 
 def _as_duplicate(version: FileVersion, twin: FileVersion) -> FileVersion:
@@ -278,44 +347,6 @@ def _as_duplicate(version: FileVersion, twin: FileVersion) -> FileVersion:
         reason=f"the same bytes were loaded from {twin.source_file} in load {twin.load_id}",
         bytes=0,
         lines=0,
-        blank_lines=0,
-        records=0,
         first_line=version.first_line + version.lines,
-        records_id=None,
-        cut_bytes=0,
         other_bytes=0,
-        cr_bytes=0,
     )
-
-
-def _loaded_before(file: RawFile, source_file_id: str, layout: str, load: _Load) -> FileVersion | None:
-    """Find where the same bytes were loaded, whole and read the same way, if repeats of them are skipped."""
-    if file.feed.repeated_content == "load":
-        return None
-    for version in load.contents.get(source_file_id, []):
-        is_whole = version.is_read and not _is_held_back(version)
-        if is_whole and version.feed == file.feed.name and _is_read_as(layout, file, version, load):
-            return version
-    return None
-
-
-def _is_read_as(layout: str, file: RawFile, version: FileVersion, load: _Load) -> bool:
-    if not _DOCUMENT_NAME.search(version.source_file):
-        return layout == "lines"
-    if _DOCUMENT_NAME.search(file.name):
-        return True
-    complete = version if version.layout else load.resume(version)
-    return complete is not None and complete.layout == layout
-
-
-def _is_held_back(version: FileVersion) -> bool:
-    return version.is_read and version.reason is not None
-
-
-def _failed_by_other_limits(version: FileVersion, limits: Limits) -> bool:
-    now = (too_large(limits.max_file_bytes), _too_large_document(limits.max_document_bytes))
-    return (version.reason or "").startswith("over the size limit") and version.reason not in now
-
-
-def _too_large_document(max_bytes: int) -> str:
-    return f"over the size limit of {max_bytes:,} bytes for one document: write it as JSON Lines"

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from ingest.changes import changed_files
 from ingest.lake import BUILD_LOCK, has_table, is_held, is_lake, query, query_if_there
 from ingest.load import learn
-from ingest.staging import changed_files
+from ingest.manifest import read_seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ingest.feeds import Feed
     from ingest.lake import Lake
     from ingest.load import Knowledge
-    from ingest.staging import Limits
+    from ingest.scanning import Limits
 
 MOST_FILES = 10
 ONE_ROW = {
@@ -110,7 +111,7 @@ def _progress(lake: Lake, knowledge: Knowledge, listing: Listing | None, limits:
     if waiting > 0:
         yield f"waiting: {waiting:,} loads that no build has brought to gold; run 'dbt build'"
     if listing is not None:
-        files = changed_files(listing, knowledge.newest, now=datetime.now(UTC), limits=limits)
+        files = changed_files(listing, knowledge.newest, read_seen(lake), now=datetime.now(UTC), limits=limits)
         yield f"waiting: {len(files):,} raw files that are new or may have changed" + (
             "; run 'python -m ingest'" if files else ""
         )

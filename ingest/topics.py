@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from contextlib import closing
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ingest.bundles import Bundle
 from ingest.errors import IngestError
-from ingest.records import MessageReader
-from ingest.staging import StagedLoad
-from ingest.versions import TOPICS, FileVersion
+from ingest.parts import PartWriter, target_of
+from ingest.records import BLANK, Counts, records_of
+from ingest.staging import with_counts
+from ingest.versions import TOPICS, FileVersion, StagedLoad
 
 try:
     from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ingest.feeds import Feed
-    from ingest.staging import Limits
+    from ingest.versions import Load
 
 ANSWER_SECONDS = 30
 NEXT_ANSWER_SECONDS = 10  # once a partition could not be read: there may be many of its kind
@@ -86,19 +86,38 @@ class Span:
 
 
 @dataclass(frozen=True)
-class _Load:
-    """What all partitions of one load have in common, and what has been staged of them."""
+class _Stage:
+    """The load that messages are read for, the part of each feed, and what was read of each partition."""
 
-    load_id: int
-    loaded_at: datetime
-    limits: Limits
-    bundles: dict[str, Bundle]
-    versions: list[FileVersion]
+    load: Load
+    writers: Mapping[str, PartWriter]
+    read: list[FileVersion] = field(default_factory=list)
+    counts: list[Counts] = field(default_factory=list)
 
     @property
     def room(self) -> int:
         """The bytes that the load still takes."""
-        return self.limits.max_load_bytes - sum(version.bytes for version in self.versions)
+        return self.load.limits.max_load_bytes - sum(version.bytes for version in self.read)
+
+
+class _Reader:
+    """Counts the messages of a partition as they come, and has their records written."""
+
+    def __init__(self, partition: Partition, writer: PartWriter, max_record_bytes: int) -> None:
+        self.bytes = 0
+        self.counts = Counts()
+        self.hash = hashlib.sha256()
+        self._partition, self._writer, self._max_record_bytes = partition, writer, max_record_bytes
+
+    def read(self, offset: int, message: bytes) -> None:
+        """Take a message as a record, unless it has no text."""
+        self.bytes += len(message)
+        if not message.strip(BLANK + b"\n"):
+            self.counts.other_bytes += len(message)
+            return
+        found = records_of([offset], [message], self._max_record_bytes, self.counts)
+        self.hash.update(found.records[0] + b"\n")
+        self._writer.add(self._partition.name, self._partition.source_file_id, self.counts, found)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -129,43 +148,40 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def stage_messages(
-    config: Mapping[str, Any],
-    feeds: Sequence[Feed],
-    known: Mapping[str, FileVersion],
-    *,
-    load_id: int,
-    loaded_at: datetime,
-    folder: Path,
-    limits: Limits,
+    config: Mapping[str, Any], feeds: Sequence[Feed], known: Mapping[str, FileVersion], *, load: Load
 ) -> StagedLoad:
-    """Read the new messages of the feeds' topics into bundles under `folder/<feed>/`, as many as one load takes.
+    """Read the new messages of the feeds' topics into a part of each feed's table, as many as one load takes.
 
     `known` is the latest version by name. What cannot be read keeps nothing else from being read.
     """
-    load = _Load(load_id, loaded_at, limits, {feed.name: Bundle(folder / feed.name) for feed in feeds}, [])
+    stage = _Stage(load, {feed.name: PartWriter(target_of(load, feed)) for feed in feeds})
     unreadable: list[tuple[str, str]] = []
     causes: list[str] = []
     client = {**DEFAULTS, **config, "error_cb": lambda error: causes.append(error.str())}
     patience, has_more = ANSWER_SECONDS, False
-    try:
-        with closing(Consumer({**client, **READING})) as consumer:
-            partitions, absent = _partitions(client, feeds)
-            unreadable += absent
-            for partition in partitions:
-                try:
-                    has_more |= _stage_partition(consumer, partition, known.get(partition.name), load, patience)
-                except KafkaException as error:
-                    unreadable.append((partition.name, f"this partition cannot be read: {_sentence(error)}"))
-                    patience = NEXT_ANSWER_SECONDS
-    except KafkaException as error:
-        why = f"no topic can be read: {_sentence(error)}" + (f" ({causes[0]})" if causes else "")
-        unreadable.append((f"{TOPICS}{config['bootstrap.servers']}", why))
-    parts = {feed: paths for feed, bundle in load.bundles.items() if (paths := bundle.finish())}
-    return StagedLoad(tuple(load.versions), parts, () if has_more else tuple(unreadable), has_more)
+    with ExitStack() as stack:
+        for writer in stage.writers.values():
+            stack.callback(writer.close)
+        try:
+            with closing(Consumer({**client, **READING})) as consumer:
+                partitions, absent = _partitions(client, feeds)
+                unreadable += absent
+                for partition in partitions:
+                    try:
+                        has_more |= _stage_partition(consumer, partition, known.get(partition.name), stage, patience)
+                    except KafkaException as error:
+                        unreadable.append((partition.name, f"this partition cannot be read: {_sentence(error)}"))
+                        patience = NEXT_ANSWER_SECONDS
+        except KafkaException as error:
+            why = f"no topic can be read: {_sentence(error)}" + (f" ({causes[0]})" if causes else "")
+            unreadable.append((f"{TOPICS}{config['bootstrap.servers']}", why))
+        parts = {feed: (part,) for feed, writer in stage.writers.items() if (part := writer.finish())}
+    versions = tuple(with_counts(version, [counts]) for version, counts in zip(stage.read, stage.counts, strict=True))
+    return StagedLoad(versions, parts, () if has_more else tuple(unreadable), has_more=has_more)
 
 
 def _stage_partition(
-    consumer: Consumer, partition: Partition, old: FileVersion | None, load: _Load, patience: float
+    consumer: Consumer, partition: Partition, old: FileVersion | None, stage: _Stage, patience: float
 ) -> bool:
     """Stage what is new in a partition, if there is room for it; tell whether there is more."""
     place = TopicPartition(partition.topic, partition.number)
@@ -173,19 +189,20 @@ def _stage_partition(
     end: int
     lowest, end = consumer.get_watermark_offsets(place, timeout=patience)
     span = Span(partition, old if old and old.feed == partition.feed.name else None, lowest, end)
-    if span.start == end or load.room <= 0:
+    if span.start == end or stage.room <= 0:
         return span.start != end
-    reader = MessageReader(
-        load.bundles[partition.feed.name],
-        file_number=len(load.versions),
-        max_record_bytes=load.limits.max_record_bytes,
-    )
+    load = stage.load
+    reader = _Reader(partition, stage.writers[partition.feed.name], load.limits.max_record_bytes)
     if not lowest <= span.start <= end:
-        load.versions.append(_gap(span, reader, load))
+        stage.read.append(_gap(span, reader, load))
+        stage.counts.append(reader.counts)
         return True
-    after, at = _read(consumer, span, reader, max_bytes=load.room, patience=patience)
+    after, at = _read(consumer, span, reader, max_bytes=stage.room, patience=patience)
+    if reader.counts.records:
+        reader.counts.record_hashes.append((span.start, reader.hash.hexdigest()))
     if after > span.start:
-        load.versions.append(_version(span, reader, after, at or load.loaded_at, load))
+        stage.read.append(_version(span, reader, after, at or load.loaded_at, load))
+        stage.counts.append(reader.counts)
     return span.start < after < end
 
 
@@ -215,7 +232,7 @@ def _partitions(config: dict[str, Any], feeds: Sequence[Feed]) -> tuple[list[Par
 
 
 def _read(
-    consumer: Consumer, span: Span, reader: MessageReader, *, max_bytes: int, patience: float
+    consumer: Consumer, span: Span, reader: _Reader, *, max_bytes: int, patience: float
 ) -> tuple[int, datetime | None]:
     """Read up to the end of the span, or as many bytes; give the offset after that, and the time of the last message.
 
@@ -237,7 +254,6 @@ def _read(
     except KafkaException:
         if after == span.start:
             raise
-    reader.finish()
     return after, _time(at)
 
 
@@ -264,7 +280,7 @@ def _messages(consumer: Consumer, patience: float) -> Iterator[Message]:
     raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no message came in {patience} s"))  # noqa: SLF001
 
 
-def _version(span: Span, reader: MessageReader, after: int, modified_at: datetime, load: _Load) -> FileVersion:
+def _version(span: Span, reader: _Reader, after: int, modified_at: datetime, load: Load) -> FileVersion:
     old = span.old
     return FileVersion(
         feed=span.partition.feed.name,
@@ -276,21 +292,19 @@ def _version(span: Span, reader: MessageReader, after: int, modified_at: datetim
         reason=None,
         bytes=reader.bytes,
         lines=after - span.start,
-        blank_lines=after - span.start - reader.records,
-        records=reader.records,
+        blank_lines=0,
+        records=0,
+        defective_records=0,
         first_line=span.start,
         file_bytes=reader.bytes,
         content_id=None,
         previous_file_id=old.source_file_id if old else None,
         modified_at=modified_at,
         layout="lines",
-        records_id=reader.records_id,
-        cut_bytes=reader.cut_bytes,
-        other_bytes=reader.other_bytes,
     )
 
 
-def _gap(span: Span, reader: MessageReader, load: _Load) -> FileVersion:
+def _gap(span: Span, reader: _Reader, load: Load) -> FileVersion:
     """Say that messages are gone, of those that were not read or that were; reading goes on with the first there is."""
     if span.start < span.lowest:
         reason = (
@@ -303,4 +317,4 @@ def _gap(span: Span, reader: MessageReader, load: _Load) -> FileVersion:
             " have lost some, which bronze keeps; all that there is now is read again"
         )
     nothing = _version(span, reader, span.start, load.loaded_at, load)
-    return replace(nothing, status="failed", reason=reason, first_line=span.lowest, layout=None, records_id=None)
+    return replace(nothing, status="failed", reason=reason, first_line=span.lowest, layout=None)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.errors import IngestError
 from ingest.lake import check_is_lake, column_types, has_table, literal, open_table, query, query_batches, tables_of
-from ingest.manifest import SOURCE_FILES, TABLE_FIELDS, Manifest, known_versions, read_manifest
+from ingest.manifest import SOURCE_FILES, TABLE_FIELDS, Manifest, known_versions, read_manifest, read_seen
 from ingest.places import names_in
 from ingest.raw_records import raw_records, record_bytes
 from ingest.records import LONG_RECORD_BYTES
@@ -124,9 +124,9 @@ def _is_same(row: FileVersion, version: FileVersion) -> bool:
 class _Tally:
     """Counts and hashes the rows of one file version as they come, in the order of their lines."""
 
-    def __init__(self, version: FileVersion, defective: int) -> None:
-        self.version, self.defective = version, defective
-        self.hash = hashlib.sha256()
+    def __init__(self, version: FileVersion) -> None:
+        self.version = version
+        self.hashes = [hashlib.sha256() for _ in version.record_hashes]
         self.records = self.bytes = self.defects = 0
         self.line = version.first_line - 1
         self.absent: int | None = None
@@ -153,8 +153,8 @@ class _Tally:
         self.records += 1
         self.bytes += len(text)
         self.defects += row["_defect"] is not None
-        self.hash.update(text)
-        self.hash.update(b"\n")
+        if begun := [of for of, (first, _) in zip(self.hashes, version.record_hashes, strict=True) if first <= line]:
+            begun[-1].update(text + b"\n")
         if self.suspect is None and _contradicts_itself(row, keys):
             self.suspect = line
 
@@ -171,15 +171,15 @@ class _Tally:
             yield f"{place}: {table} has {self.records:,} records of this file, but {version.records:,} were read."
         elif self.is_told:
             return
-        elif version.records_id not in (None, self.hash.hexdigest()):
+        elif [of.hexdigest() for of in self.hashes] != [wanted for _, wanted in version.record_hashes]:
             where = f"line {self.suspect}" if self.suspect is not None else "one of its lines, which --raw would tell"
             yield f"{place}, {where}: the text in {table} is not what was read."
         elif self.suspect is not None:
             yield f"{place}, line {self.suspect}: the columns in {table} do not say what its _raw says."
-        elif version.records_id and version.bytes != self.bytes + version.cut_bytes + version.other_bytes:
+        elif version.record_hashes and version.bytes != self.bytes + version.cut_bytes + version.other_bytes:
             yield f"{place}: {version.bytes:,} bytes were read, but records and what is around them have not as many."
-        elif self.defects != self.defective:
-            yield f"{place}: {table} has {self.defects} defective records, its manifest {self.defective}."
+        elif self.defects != version.defective_records:
+            yield f"{place}: {table} has {self.defects} defective records, its manifest {version.defective_records}."
 
 
 def _contradicts_itself(row: dict[str, Any], keys: Sequence[str]) -> bool:
@@ -209,8 +209,8 @@ def _check_feed(lake: Lake, feed: Feed, manifests: dict[int, Manifest], checked:
     columns = "".join(f'"{key}", ' for key in keys)
     for load_id, manifest in manifests.items():
         tallies = {
-            version.source_file: _Tally(version, defective)
-            for version, defective in zip(manifest.versions, manifest.defective_records, strict=True)
+            version.source_file: _Tally(version)
+            for version in manifest.versions
             if version.feed == feed.name and version.records
         }
         if tallies and not is_there:
@@ -318,11 +318,14 @@ def _check_raw_files(lake: Lake, listing: Listing, manifests: dict[int, Manifest
             if version.status != "appended":
                 chain.clear()
             chain.append(version)
+    seen = read_seen(lake)
     for file in listing.files:
         chain = chains.pop(file.name, [])
         if not chain:
             checked.add("raw files not loaded yet")
-        elif (chain[-1].file_bytes, chain[-1].modified_at) != (file.size, file.modified_at):
+        elif (chain[-1].file_bytes, chain[-1].modified_at) != (file.size, file.modified_at) and (
+            seen.get(file.name) != (chain[-1].load_id, file.stamp)
+        ):
             checked.add("raw files changed since")
         elif all(version.is_read for version in chain):
             checked.add("raw files compared")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from ingest.changes import Seen
+    from ingest.lake import Lake
+    from ingest.scanning import Limits
 
 
 TOPICS = "kafka://"  # how the name of a partition begins
@@ -23,10 +27,9 @@ class FileVersion:
     Offsets count uncompressed text, its byte order mark included: reading ended at `read_to`, and a last line
     that was read without a line end begins at `open_line_at`. `layout` is None where nothing was decided.
 
-    `records_id` is the SHA-256 of the records that were read, each as bronze keeps it and with a line feed after it.
-    The rest of `bytes` are `cut_bytes`, of records that are too long, and `other_bytes` around the records: line
-    ends, blank lines and a byte order mark, or a document's own punctuation; `cr_bytes` of them stood before a line
-    feed.
+    `record_hashes` are SHA-256 of the records that were read, each as bronze keeps it and with a line feed after it:
+    one from each of these lines up to the next. The rest of `bytes` are `cut_bytes`, of records that are too long, and
+    `other_bytes` around the records: line ends, blank lines and a byte order mark, or a document's own punctuation.
 
     A partition of a topic, whose name begins with TOPICS, is a file too: a line is an offset, and one without a
     message is blank.
@@ -43,6 +46,7 @@ class FileVersion:
     lines: int
     blank_lines: int
     records: int
+    defective_records: int
     first_line: int
     file_bytes: int
     content_id: str | None
@@ -53,12 +57,46 @@ class FileVersion:
     held_back_bytes: int = 0
     read_to: int = 0
     open_line_at: int | None = None
-    records_id: str | None = None
+    record_hashes: tuple[tuple[int, str], ...] = ()
     cut_bytes: int = 0
     other_bytes: int = 0
-    cr_bytes: int = 0
 
     @property
     def is_read(self) -> bool:
         """Whether its records are in bronze."""
         return self.status in {"loaded", "appended", "replaced"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file of a table, as a commit names it: bytes, milliseconds since 1970, and Delta's statistics as JSON."""
+
+    path: str
+    size: int
+    modified_at: int
+    statistics: str
+
+
+@dataclass(frozen=True)
+class Load:
+    """What all files of one load have in common."""
+
+    load_id: int
+    loaded_at: datetime
+    lake: Lake
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class StagedLoad:
+    """What was staged: a version for each file that has one, and the parts of each feed that has records.
+
+    `unreadable` are (name, sentence); `seen` has what the files read were found to be, if that can be told by a stamp;
+    `has_more` says that the load was full before all files were read.
+    """
+
+    versions: tuple[FileVersion, ...] = ()
+    parts: dict[str, tuple[Part, ...]] = field(default_factory=dict)
+    unreadable: tuple[tuple[str, str], ...] = ()
+    seen: Seen = field(default_factory=dict)
+    has_more: bool = False

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingest.build import is_built, run_dbt_build
+from ingest.build import is_built, run_dbt_build, start_engine
 from ingest.errors import BusyError, IngestError, explain
 from ingest.lake import only_builder
 from ingest.load import run_load
@@ -22,10 +22,8 @@ from ingest.maintain import maintain
 from ingest.places import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from datetime import timedelta
-
-    from pyspark.sql import SparkSession
 
     from ingest.load import Settings
     from ingest.manifest import Manifest
@@ -52,7 +50,6 @@ class Watch:
 
     settings: Settings
     report: Report
-    start_spark: Callable[[], SparkSession]
     keep: timedelta
     dbt_options: Sequence[str] | None = None
     is_told_to_end: bool = False
@@ -92,7 +89,7 @@ class Watch:
     def cycle(self) -> str:
         """Do what there is to do, and say what it was; nothing if there was nothing. Raises IngestError."""
         with self.report.only_warnings():
-            manifests = run_load(self.settings, self.report, self._started, keeps_empty=False)
+            manifests = run_load(self.settings, self.report, keeps_empty=False)
         self._tell_unreadable(manifests)
         loads = [manifest for manifest in manifests if manifest.load_id]
         said = [
@@ -112,7 +109,7 @@ class Watch:
 
     def _build(self, dbt_options: Sequence[str]) -> str:
         began = time.monotonic()
-        self._started()
+        self._start_engine()
         log_format = "json" if self.report.is_json else "default"
         # What dbt writes of the project and of each run, most of a second, is for who looks at one build.
         output_options = ["--log-format", log_format, "--log-level", "warn", "--no-write-json"]
@@ -126,12 +123,12 @@ class Watch:
         done = list(maintain(self.settings.lake, keep=self.keep))
         return f"upkeep of {len(done)} tables {time.monotonic() - began:.1f} s"
 
-    def _started(self) -> SparkSession:
-        session = self.start_spark()
+    def _start_engine(self) -> None:
+        session = start_engine(self.settings, is_short_run=False)
         self._listen()
-        for key, value in INTERPRETED.items():
-            session.conf.set(key, value)
-        return session
+        if session is not None:
+            for key, value in INTERPRETED.items():
+                session.conf.set(key, value)
 
     def _listen(self) -> None:
         """Take the signals that end a process; Spark, when it starts, takes one of them for itself."""
@@ -166,9 +163,10 @@ class Watch:
 
     def _begin_anew(self, failures: int) -> None:
         """Become a new process of this command, unless it was told to end; a signal from here on is the new one's."""
-        from ingest.spark import end_java
+        if self.dbt_options is not None:
+            from ingest.spark import end_java  # a process that only loads has none
 
-        end_java()
+            end_java()
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         os.environ[FAILURES] = str(failures)
         os.chdir(self._folder)

@@ -17,6 +17,7 @@ from ingest.describe import describe
 from ingest.errors import IngestError, explain
 from ingest.lake import BUILD_LOCK, Lake, only_builder, open_table, tables_of
 from ingest.places import place
+from ingest.profile import read_profile
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
@@ -56,7 +57,7 @@ def describe_when_written(lake: Lake) -> None:
 
 
 def enter(project: Path, target: str | None) -> None:
-    from ingest.spark import check_metastore, forget_lost_tables, lock_in_java, read_profile, start_spark
+    from ingest.spark import check_metastore, forget_lost_tables, lock_in_java, start_spark
 
     lake = Lake(lake_root(project))
     is_embedded = read_profile(project, lake, target)["method"] == "session"
@@ -65,7 +66,7 @@ def enter(project: Path, target: str | None) -> None:
         return
     for name in tables_of(lake):
         open_table(lake, name)
-    session = start_spark(project, lake, target, with_metastore=True)
+    session = start_spark(project, lake, target)
     is_known = (inode := (lake.home / BUILD_LOCK).stat().st_ino) in _java_locks
     if not is_known:
         _java_locks[inode] = lock_in_java(session, lake.home / BUILD_LOCK)
