@@ -138,11 +138,11 @@ def run_load(settings: Settings, report: Report, *, keeps_empty: bool = True) ->
         is_listed = False
         check_load_ids(lake, feeds, knowledge.load_id)
         remove_leftovers(lake, knowledge.load_id)
-        known_before = seen = read_seen(lake)
-        for plan, seen in _plans(settings, listing, knowledge, seen, report, lake):
-            if seen != known_before:
-                write_seen(lake, seen)
-                known_before = seen
+        seen = read_seen(lake)
+        for plan, now_seen in _plans(settings, listing, knowledge, seen, report, lake):
+            if now_seen != seen:
+                write_seen(lake, now_seen)
+                seen = now_seen
             if plan.versions:
                 write_manifest(lake.plan, plan)
                 manifests.append(finish(lake, feeds, report))

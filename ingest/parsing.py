@@ -52,12 +52,14 @@ class RecordParser:
     def __init__(self, keys: Sequence[str]) -> None:
         """Take the declared keys, which become the first columns."""
         self._keys = tuple(keys)
-        names = [f"key_{number}" for number in range(len(keys))]
+        # msgspec takes no other keys; a record that has one is left to the exact way.
+        self._plain_keys = [key for key in keys if encode_basestring(key) == f'"{key}"']
+        names = [f"key_{number}" for number in range(len(self._plain_keys))]
         fields = [(name, msgspec.Raw, _ABSENT) for name in names]
-        row = msgspec.defstruct("Row", fields, rename=dict(zip(names, keys, strict=True)), gc=False)
+        row = msgspec.defstruct("Row", fields, rename=dict(zip(names, self._plain_keys, strict=True)), gc=False)
         self._decode = msgspec.json.Decoder(row).decode
         self._nothing = row()
-        self._key_bytes = [len(key.encode()) + len('"":,') for key in keys]
+        self._key_bytes = [len(key.encode()) + len('"":,') for key in self._plain_keys]
         self._exact_batches = 0
 
     def columns(self, records: Sequence[bytes], too_long: Collection[int] = ()) -> Columns:
@@ -76,10 +78,12 @@ class RecordParser:
                 for i, record in enumerate(records)
             ]
             data = b"".join(texts)
+        texts_of = dict(zip(self._plain_keys, found, strict=True))
+        nothing = _Texts([b""] * len(records))
         return Columns(
             [
-                _values(column, {i: fields.get(key) for i, (_, fields) in judged.items()})
-                for key, column in zip(self._keys, found, strict=True)
+                _values(texts_of.get(key, nothing), {i: fields.get(key) for i, (_, fields) in judged.items()})
+                for key in self._keys
             ],
             _strings(data, _offsets(texts)),
             _patched(pa.nulls(len(records), pa.binary()), not_utf8),

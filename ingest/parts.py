@@ -123,9 +123,9 @@ def write_part(task: PartTask) -> Written:
     changed = None
     try:
         for source in task.sources:
-            counts[source.number] = Counts()
+            of_file = counts.setdefault(source.number, Counts())
             try:
-                _read(source, writer, counts[source.number], task.target.max_record_bytes)
+                _read(source, writer, of_file, task.target.max_record_bytes)
             except (ChangedError, UnreadableError, UnusableError):
                 changed = source.name
                 break
@@ -278,6 +278,8 @@ def _read(source: Source, writer: PartWriter, counts: Counts, longest: int) -> N
                 else line_blocks(new, stretch.first_line, longest, counts)
             )
             for lines, texts, dropped_bytes in blocks:
+                if not texts:
+                    continue
                 found = records_of(lines, texts, longest, counts, dropped_bytes)
                 records_hash.update(b"\n".join(found.records) + b"\n")
                 writer.add(source.name, source.source_file_id, counts, found)

@@ -6,8 +6,8 @@ import hashlib
 import os
 import re
 import stat
-import time
 import zlib
+from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,6 @@ from ingest.places import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # By its mark, or by the zeros that the first two ASCII characters of such a text have beside them.
@@ -24,7 +23,6 @@ _WIDE_TEXT = re.compile(rb"\xff\xfe|\xfe\xff|\0\0\xfe\xff|A\0A\0|\0A\0A|A\0\0\0|
 _GZIP_MARK = b"\x1f\x8b"
 _PIECE_BYTES = 1 << 20
 _GZIP_BYTES = 1 << 14
-_CLOCK_DOUBT_SECONDS = 2
 
 
 class UnreadableError(Exception):
@@ -38,7 +36,7 @@ class UnusableError(Exception):
 class DiskFile:
     """An open file on a disk, with its `size` in bytes and its times as it was opened.
 
-    `is_settled` says that a later change must show in its `stamp`, as the clock has gone on since the last one.
+    Its `stamp` tells it from what it was before and will be, if enough time has gone by since it was `changed_at`.
     """
 
     def __init__(self, path: bytes) -> None:
@@ -55,7 +53,7 @@ class DiskFile:
         self.size = status.st_size
         self.modified_at = modification_time(status)
         self.stamp = stamp(status)
-        self.is_settled = time.time() - status.st_ctime > _CLOCK_DOUBT_SECONDS
+        self.changed_at: datetime | None = datetime.fromtimestamp(status.st_ctime, UTC)
 
     def read_at(self, offset: int, size: int) -> bytes:
         return os.pread(self._descriptor, size, offset)
@@ -70,7 +68,7 @@ class DiskFile:
 class StoredObject:
     """An object of a store as a DiskFile; one that is put in its place meanwhile is never read for it."""
 
-    is_settled = True
+    changed_at: datetime | None = None
 
     def __init__(self, path: bytes) -> None:
         """Raises UnreadableError if it is not there any more, or the store does not give it."""

@@ -68,17 +68,15 @@ def line_blocks(
     """Yield the lines that are not blank, some at a time, with their numbers; one that has lost bytes comes alone."""
     splitter = _Splitter(longest)
     for lines, end_bytes, dropped_bytes in splitter.split(pieces):
-        numbers: Sequence[int] = range(number, number + len(lines))
-        number += len(lines)
         counts.other_bytes += end_bytes
         inked = [i for i, line in enumerate(lines) if line.strip(BLANK)]
-        if len(inked) < len(lines) and not (dropped_bytes and splitter.has_ink):
-            counts.other_bytes += sum(map(len, lines)) + dropped_bytes
-            numbers, lines = [numbers[i] for i in inked], [lines[i] for i in inked]
-            counts.other_bytes -= sum(map(len, lines))
-            dropped_bytes = 0
-        if lines:
-            yield numbers, lines, dropped_bytes
+        if len(inked) == len(lines) or (dropped_bytes and splitter.has_ink):
+            yield range(number, number + len(lines)), lines, dropped_bytes
+        else:
+            records = [lines[i] for i in inked]
+            counts.other_bytes += sum(map(len, lines)) + dropped_bytes - sum(map(len, records))
+            yield [number + i for i in inked], records, 0
+        number += len(lines)
 
 
 class _Splitter:

@@ -78,14 +78,16 @@ class Text:
 class Scan:
     """What one file was when it was read; `text` is None if it is unusable, for the `failure` that it has then.
 
-    `rested_since` is when it was last modified, before or during the reading.
+    `rested_since` is when it was last modified, before or during the reading; `changed_at` is when a change last showed in
+    its `stamp`, None where every change does.
     """
 
     source_file_id: str
     file_bytes: int
     modified_at: datetime
     rested_since: datetime
-    stamp: str | None
+    changed_at: datetime | None
+    stamp: str
     is_gzip: bool
     text: Text | None = None
     failure: str | None = None
@@ -106,10 +108,7 @@ def scan_all(tasks: Sequence[ScanTask]) -> list[Scan | str]:
 
 
 def scan(task: ScanTask) -> Scan | str:
-    """Read one file from its start to its end; give what the system says if that is not possible.
-
-    The stamp is that of what was read, or None if the file may change again without a new one.
-    """
+    """Read one file from its start to its end; give what the system says if that is not possible."""
     try:
         with closing(open_raw(task.file.path)) as opened:
             raw = RawInput(opened)
@@ -124,7 +123,8 @@ def scan(task: ScanTask) -> Scan | str:
                 file_bytes=raw.bytes_read,
                 modified_at=raw.modified_at,
                 rested_since=raw.last_modified_at(),
-                stamp=opened.stamp if opened.is_settled else None,
+                changed_at=opened.changed_at,
+                stamp=opened.stamp,
                 is_gzip=raw.gzip_id is not None,
                 text=text,
                 failure=failure,

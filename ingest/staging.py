@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MOST_CHANGES = 3
+CLOCK_DOUBT = timedelta(seconds=2)
 PART_BYTES = 128 << 20
 SCAN_FILES, SCAN_BYTES = 2_000, 1 << 30
 
@@ -106,6 +107,7 @@ class _Decider:
         self._files, self._known, self._contents, self._load = files, known, contents, load
         self._resume, self._now, self._run, self._on_progress = resume, now, run, on_progress
         self._size = sum(file.size for file in files)
+        self._read_at = now()
         self._scans: dict[str, Scan | str] = {}
 
     def forget(self, name: str, *, is_given_up: bool) -> None:
@@ -134,7 +136,7 @@ class _Decider:
                     same = decided.contents.get(version.source_file_id, [])
                     decided.contents[version.source_file_id] = [*same, version]
             newest = version or self._known[file.name]
-            if found.stamp:
+            if found.changed_at is None or self._read_at - found.changed_at > CLOCK_DOUBT:
                 decided.seen[file.name] = (newest.load_id, found.stamp)
         return decided
 

@@ -17,7 +17,7 @@ from ingest.errors import IngestError
 from ingest.parts import PartWriter, target_of
 from ingest.records import BLANK, Counts, records_of
 from ingest.staging import with_counts
-from ingest.versions import TOPICS, FileVersion, StagedLoad
+from ingest.versions import TOPICS, FileVersion, Part, StagedLoad
 
 try:
     from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
@@ -175,7 +175,9 @@ def stage_messages(
         except KafkaException as error:
             why = f"no topic can be read: {_sentence(error)}" + (f" ({causes[0]})" if causes else "")
             unreadable.append((f"{TOPICS}{config['bootstrap.servers']}", why))
-        parts = {feed: (part,) for feed, writer in stage.writers.items() if (part := writer.finish())}
+        parts: dict[str, tuple[Part, ...]] = {
+            feed: (part,) for feed, writer in stage.writers.items() if (part := writer.finish())
+        }
     versions = tuple(with_counts(version, [counts]) for version, counts in zip(stage.read, stage.counts, strict=True))
     return StagedLoad(versions, parts, () if has_more else tuple(unreadable), has_more=has_more)
 

@@ -77,9 +77,16 @@ def strict_decoder(parse_int: Callable[[str], Any], parse_float: Callable[[str],
     )
 
 
-EXACT = strict_decoder(int, float)
-DOUBLES = strict_decoder(lambda digits: float(digits) + 0.0, lambda digits: float(digits) + 0.0)  # no -0
-VERBATIM = strict_decoder(str, str)
+class Numeral(str):
+    """A JSON number as bronze writes it."""
+
+
+def as_double(digits: str) -> Numeral:
+    double = float(digits)
+    return Numeral(digits if double in (float("inf"), float("-inf")) else repr(double))
+
+
+EXACT = strict_decoder(Numeral, as_double)
 
 
 def is_within_limits(text: str) -> bool:
@@ -94,11 +101,11 @@ def is_within_limits(text: str) -> bool:
     return deepest <= MAX_LEVELS and all(len(re.findall("[0-9]", number)) <= MAX_DIGITS for number in numbers)
 
 
-def parse_json(text: str, decoder: json.JSONDecoder) -> object:
+def parse_json(text: str) -> object:
     """Return the one JSON value that the text is, or raise ValueError."""
     if not is_within_limits(text):
         raise ValueError(text[:80])
-    return decoder.decode(text)
+    return EXACT.decode(text)
 
 
 def without_surrogates(text: str) -> str:
@@ -106,29 +113,20 @@ def without_surrogates(text: str) -> str:
 
 
 def json_text(value: object) -> str:
-    """Render a parsed value in one way: no spaces, integers exact, other numbers as doubles."""
+    """Render a parsed value in one way: no spaces, integers as written, other numbers as doubles where they are some."""
+    if isinstance(value, Numeral):
+        return value
     if isinstance(value, Members):
         return "{" + ",".join(f"{json_text(key)}:{json_text(member)}" for key, member in value) + "}"
     if isinstance(value, list):
         return "[" + ",".join(json_text(element) for element in value) + "]"
-    text = without_surrogates(json.dumps(value, ensure_ascii=False))
-    return f'"{text}"' if text in ("Infinity", "-Infinity") else text
+    return without_surrogates(json.dumps(value, ensure_ascii=False))
 
 
 def column_text(value: object) -> str | None:
     if value is None:
         return None
     return without_surrogates(value) if isinstance(value, str) else json_text(value)
-
-
-def same_json(left: str | None, right: str | None) -> bool:
-    """Whether two texts are the same, or the same JSON when every number is read as a double."""
-    if left == right or left is None or right is None:
-        return left == right
-    try:
-        return json_text(parse_json(left, DOUBLES)) == json_text(parse_json(right, DOUBLES))
-    except ValueError:
-        return False
 
 
 # Bronze (section 3)
@@ -143,7 +141,7 @@ def classify(raw: bytes) -> tuple[str | None, Row]:
     except UnicodeDecodeError:
         return "invalid_utf8", {}
     try:
-        value = parse_json(text, EXACT)
+        value = parse_json(text)
     except ValueError:
         return "not_json", {}
     if not isinstance(value, Members):
@@ -571,7 +569,7 @@ def document_records(data: bytes) -> list[bytes] | None:
     """Return the elements of an array, or a single document; None if the text is not one JSON document."""
     text = data.decode("utf-8", "surrogateescape")
     try:
-        VERBATIM.decode(text)
+        EXACT.decode(text)
     except ValueError:
         return None
     if not text.lstrip(JSON_SPACE).startswith("["):
@@ -583,7 +581,7 @@ def document_records(data: bytes) -> list[bytes] | None:
             at += 1
         if text[at] == "]":
             return elements
-        start, at = at, VERBATIM.raw_decode(text, at)[1]
+        start, at = at, EXACT.raw_decode(text, at)[1]
         elements.append(text[start:at].encode("utf-8", "surrogateescape"))
 
 

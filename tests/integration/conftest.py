@@ -1,4 +1,4 @@
-"""One Spark session for all tests that load without dbt."""
+"""What tests of whole loads and builds have in common."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ingest.lake import Lake
 from ingest.load import Settings, run_load
 from ingest.report import Report
 from ingest.sample import write_sample
+from ingest.scanning import Limits
 from ingest.spark import start_spark
-from ingest.staging import Limits
 from tests.integration.lakes import loaded_at, snapshot
 from tests.integration.worker import BUILD, BUILD_UNTESTED, PROJECT, Worker
 from tests.reference import RawTree
@@ -32,7 +32,7 @@ Tables = dict[str, list[dict[str, Any]]]
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     folder = tmp_path_factory.mktemp("spark")
-    session = start_spark(PROJECT, Lake(folder), with_metastore=False)
+    session = start_spark(PROJECT, Lake(folder))
     yield session
     session.stop()
 
@@ -50,17 +50,16 @@ def lake(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def load(raw: Path, lake: Path, spark: SparkSession) -> Callable[..., list[Manifest]]:
+def load(raw: Path, lake: Path) -> Callable[..., list[Manifest]]:
     """Give a function that loads `raw` into `lake`; its keywords are limits."""
-
-    return partial(run_one_load, raw, lake, spark)
+    return partial(run_one_load, raw, lake)
 
 
 def run_one_load(  # every option of the command that a test needs
-    raw: Path, lake: Path, spark: SparkSession, *, project: Path = PROJECT, settle_seconds: float = 0, **limits: int
+    raw: Path, lake: Path, *, project: Path = PROJECT, settle_seconds: float = 0, **limits: int
 ) -> list[Manifest]:
     settings = Settings(project, raw, Lake(lake), Limits(settle_seconds=settle_seconds, **limits))
-    return run_load(settings, Report("text"), lambda: spark)
+    return run_load(settings, Report("text"))
 
 
 @pytest.fixture(scope="session")

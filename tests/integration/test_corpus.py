@@ -118,7 +118,6 @@ def test_every_layout_gives_its_records_and_can_be_made_again(raw: Path, lake: P
             assert rebuilt(version, texts.get(version.source_file, {})) == reduced(text), version.source_file
             assert version.source_file_id == hashlib.sha256(data).hexdigest()
             assert version.has_bom == text.startswith(MARK)
-            assert version.cr_bytes == text.count(b"\r\n")
             made_again += 1
     assert made_again >= 2 * len(LINES)
     result = run_process("python", "-m", "ingest", "verify", "--lake", str(lake), "--raw", str(raw))

@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from ingest.build import inputs, is_built, remember
 from ingest.lake import Lake, open_table, tables_of
 from ingest.load import Settings
-from ingest.staging import Limits
+from ingest.scanning import Limits
 from tests.integration.lakes import difference, read_table, records_of_bronze
 from tests.integration.test_faults import TORTURE
 from tests.integration.worker import PROJECT, run_process

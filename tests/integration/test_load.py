@@ -19,7 +19,7 @@ from ingest.lake import Lake
 from ingest.load import Settings, run_load
 from ingest.manifest import read_manifest, write_manifest
 from ingest.report import Report
-from ingest.staging import Limits
+from ingest.scanning import Limits
 from tests.integration.lakes import read_table, table_versions
 from tests.integration.worker import PROJECT, run_process
 
@@ -111,8 +111,8 @@ def test_a_load_that_was_killed_is_finished_by_the_next_run(
     (raw / "events" / "a.jsonl").write_bytes(events("1", "2") + b"{\n")
     (raw / "companies.jsonl").write_bytes(b'{"company_id":"c"}\n')
     stops = {
-        "staged": "append_records",
-        "events written": "defective_records",
+        "staged": "append_parts",
+        "events written": "check_records",
         "all written": "append_source_files",
     }
 
@@ -131,8 +131,8 @@ def test_a_load_that_was_killed_is_finished_by_the_next_run(
             patch.setattr(bronze, stops[step], die)
             with pytest.raises(KilledError):
                 load()
-        if step == "events written":
-            shutil.rmtree(lake / "bronze" / "companies")
+        shutil.rmtree(raw)  # the plan and its parts are all that it takes to finish a load
+        (raw / "events").mkdir(parents=True)
     (raw / "events" / "b.jsonl").write_bytes(events("3"))
     load()
     load()
@@ -164,20 +164,20 @@ def test_a_load_whose_rows_are_not_those_of_its_plan_is_not_committed(
     monkeypatch: pytest.MonkeyPatch,
     damage: str,
 ) -> None:
-    """Delta skips the append that was made, so that only the comparison stands between it and the commit."""
+    """The append that was made is not made again, so only the comparison stands between it and the end of the load."""
     (raw / "events" / "a.jsonl").write_bytes(events("1", "2"))
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(bronze, "defective_records", die)
+        patch.setattr(bronze, "check_records", die)
         with pytest.raises(KeyboardInterrupt):
             load()
     table = f"delta.`{lake}/bronze/driver_events`"
     spark.sql(damage.format(table, table))
     for _ in range(2):
-        with pytest.raises(IngestError, match=r"were staged for load 1: the load is not committed"):
+        with pytest.raises(IngestError, match=r"holds other records of events/a.jsonl than load 1 has read"):
             load()
     assert not (lake / "bronze" / "source_files").exists()
 
@@ -202,7 +202,7 @@ def test_a_new_declared_key_is_a_new_column_and_a_removed_one_is_refused(
     load()
     (raw / "events" / "staged.jsonl").write_bytes(b'{"trailer_id":"t0"}\n')
     with monkeypatch.context() as patch:
-        patch.delattr(bronze, "append_records")
+        patch.delattr(bronze, "append_parts")
         with pytest.raises(AttributeError):
             load()
     line = "          - {name: truck_id, data_type: string"
@@ -212,7 +212,8 @@ def test_a_new_declared_key_is_a_new_column_and_a_removed_one_is_refused(
     found = {row["_source_file"]: row for row in read_table(lake, "bronze.driver_events")}
     assert found["events/a.jsonl"]["trailer_id"] is None
     assert found["events/a.jsonl"]["_unknown_keys"] == ["trailer_id"]
-    assert found["events/staged.jsonl"]["trailer_id"] == "t0"
+    staged = found["events/staged.jsonl"]
+    assert (staged["trailer_id"], staged["_unknown_keys"]) == (None, ["trailer_id"]), "as it was read"
     assert (found["events/b.jsonl"]["trailer_id"], found["events/b.jsonl"]["_unknown_keys"]) == ("t2", [])
     with pytest.raises(IngestError, match=r"trailer_id.*not removed"):
         load()
@@ -242,18 +243,18 @@ class Interrupting(Report):
         self.file = file
 
     @contextmanager
-    def staging(self, files: Sequence[RawFile]) -> Iterator[Callable[[RawFile, int], None]]:
+    def staging(self, files: Sequence[RawFile]) -> Iterator[Callable[[str, str, int, int], None]]:
         away = self.file.rename(self.file.with_name("away"))
         with super().staging(files) as on_progress:
             yield on_progress
         away.rename(self.file)
 
 
-def test_what_a_process_remembers_hides_no_file_and_is_said_once(raw: Path, lake: Path, spark: SparkSession) -> None:
+def test_what_a_process_remembers_hides_no_file_and_is_said_once(raw: Path, lake: Path) -> None:
     settings = Settings(PROJECT, raw, Lake(lake), Limits(settle_seconds=0))
     file = raw / "events" / "a.jsonl"
     (raw / "events" / "notes.txt").touch()
-    run_load(settings, Report("text"), lambda: spark, keeps_empty=False)
+    run_load(settings, Report("text"), keeps_empty=False)
     found = []
     for ids, at, report in [
         ("1", 1, Report("text")),
@@ -265,7 +266,7 @@ def test_what_a_process_remembers_hides_no_file_and_is_said_once(raw: Path, lake
     ]:
         file.write_bytes(events(*ids))
         os.utime(file, (1_700_000_000, 1_700_000_000 + at))
-        (manifest,) = run_load(settings, report, lambda: spark)
+        (manifest,) = run_load(settings, report)
         names = [[name for name, _ in entries] for entries in (manifest.ignored, manifest.unreadable)]
         found.append(([version.status for version in manifest.versions], *names))
     assert found == [

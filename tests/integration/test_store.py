@@ -10,7 +10,7 @@ import pytest
 from deploy.store import at, send_folder
 from ingest.lake import Lake, open_table
 from tests.integration.lakes import read_table
-from tests.integration.test_faults import TORTURE, Deployment, some
+from tests.integration.test_faults import TORTURE, Deployment
 from tests.stores import running_store
 
 if TYPE_CHECKING:
@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
 
 STEPS = (
-    "ingest.load:send:after",
-    "ingest.load:hand_over:after",
+    "ingest.parts:send:after",
     "ingest.load:write_manifest:after",
-    "ingest.bronze:append_records:after",
-    "ingest.load:clear_staging:before",
+    "ingest.bronze:append_parts:after",
+    "ingest.bronze:append_source_files:after",
 )
 
 
@@ -56,7 +55,7 @@ def deployment(tmp_path: Path) -> Iterator[StoreDeployment]:
 
 
 def test_a_lake_in_a_store_is_as_one_on_a_disk(deployment: StoreDeployment) -> None:
-    for step in some(STEPS, [3]):
+    for step in STEPS:
         deployment.die_at(step, "ingest", "--settle", "0")
         deployment.move_to_another_machine()
     assert (deployment.build() if TORTURE else deployment.load()) == 0

@@ -118,26 +118,30 @@ def test_deletion_vectors_are_not_taken_for_files_that_nobody_needs(copy: Lake, 
 
 
 def test_a_maintained_lake_is_loaded_into_and_verified_as_before(
-    copy: Lake, built: tuple[Path, Path], raw: Path, spark: SparkSession
+    copy: Lake, built: tuple[Path, Path], raw: Path
 ) -> None:
     list(maintain(copy, keep=timedelta(0)))
     shutil.copytree(built[0], raw, dirs_exist_ok=True)
     (raw / "events" / "new.jsonl").write_bytes(b'{"event_id":"new"}\n')
-    (manifest, *_) = run_one_load(raw, copy.root, spark)
+    (manifest, *_) = run_one_load(raw, copy.root)
     assert [version.source_file for version in manifest.versions if version.records] == ["events/new.jsonl"]
     result = run_process("python", "-m", "ingest", "verify", "--lake", str(copy.root), "--raw", str(raw))
     assert result.returncode == 0, result.stdout
 
 
-def test_finished_staging_goes_and_unfinished_stays(copy: Lake) -> None:
-    copy.staging.mkdir(exist_ok=True)
-    (copy.staging / "bundle").touch()
-    copy.plan.touch()
-    list(maintain(copy, keep=timedelta(days=30)))
-    assert copy.plan.exists()
-    copy.plan.unlink()
-    list(maintain(copy, keep=timedelta(days=30)))
-    assert not copy.staging.exists()
+def test_a_lake_with_an_unfinished_load_is_left_as_its_plan_needs_it(
+    copy: Lake, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (raw / "events" / "new.jsonl").write_bytes(b'{"event_id":"new"}\n')
+    with monkeypatch.context() as patch:
+        patch.delattr("ingest.bronze.append_parts")
+        with pytest.raises(AttributeError):
+            run_one_load(raw, copy.root)
+    with pytest.raises(IngestError, match="a load is unfinished"):
+        list(maintain(copy, keep=timedelta(0)))
+    run_one_load(raw, copy.root)
+    list(maintain(copy, keep=timedelta(0)))
+    assert "new" in {row["event_id"] for row in read_table(copy.root, "bronze.driver_events")}
 
 
 FILLED_BEFORE_UPKEEP = """

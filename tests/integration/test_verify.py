@@ -26,7 +26,7 @@ ADD_A_ROW_TO_THE_BLANK_LINE = """
 
 
 @pytest.fixture(scope="module")
-def two_loads(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Path:
+def two_loads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder with a lake of two loads: a file that grew, with a blank line and a defect, and three others."""
     folder = tmp_path_factory.mktemp("verify")
     events = folder / "raw" / "events" / "a.jsonl"
@@ -35,10 +35,10 @@ def two_loads(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> 
     (events.parent / "deep.jsonl").write_bytes(b'{"x":' + b"[" * 999 + b"]" * 999 + b"}\n")
     (events.parent / "b.json").write_bytes(b'[{"event_id":"e1"},\n {"event_id":\n"e2"}]')
     (folder / "raw" / "companies.jsonl").write_bytes(b'{"company_id":"c","name":"O\'Brien"}\n')
-    run_one_load(folder / "raw", folder / "lake", spark)
+    run_one_load(folder / "raw", folder / "lake")
     with events.open("ab") as file:
         file.write(EVENT % 6 + EVENT % 7)
-    run_one_load(folder / "raw", folder / "lake", spark)
+    run_one_load(folder / "raw", folder / "lake")
     return folder
 
 
@@ -124,17 +124,15 @@ def test_lost_and_broken_manifests_and_tables_are_named(loaded: Path) -> None:
     assert "bronze.companies is not there" in violations(loaded)[0]
 
 
-def test_a_half_line_that_was_read_and_now_waits_again_is_no_violation(
-    raw: Path, lake: Path, spark: SparkSession
-) -> None:
+def test_a_half_line_that_was_read_and_now_waits_again_is_no_violation(raw: Path, lake: Path) -> None:
     (raw / "events" / "empty.jsonl").touch()
     (raw / "events" / "old.json").write_bytes(b'{"a":1\r')
     companies = raw / "companies.jsonl"
     companies.write_bytes(b'{"company_id":"c"}\n{"comp')
-    run_one_load(raw, lake, spark)
+    run_one_load(raw, lake)
     with companies.open("ab") as file:
         file.write(b'any_id":')
-    run_one_load(raw, lake, spark, settle_seconds=60)
+    run_one_load(raw, lake, settle_seconds=60)
     assert violations(lake, "--raw", str(raw)) == []
 
 

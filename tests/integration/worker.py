@@ -110,7 +110,7 @@ def _serve(connection: Connection) -> None:
 
     from ingest.lake import Lake
     from ingest.load import Settings
-    from ingest.staging import Limits
+    from ingest.scanning import Limits
 
     while True:
         name, *arguments = connection.recv()
@@ -132,9 +132,6 @@ def _serve(connection: Connection) -> None:
 def _load(settings: Settings) -> int:
     from ingest.load import run_load
     from ingest.report import Report
-    from ingest.spark import start_spark
 
-    manifests = run_load(
-        settings, Report("text"), lambda: start_spark(settings.project, settings.lake, with_metastore=True)
-    )
+    manifests = run_load(settings, Report("text"))
     return int(any(manifest.has_failures for manifest in manifests))

@@ -73,7 +73,7 @@ def test_raw_files_of_every_name_are_listed_and_read(folder: Path, tmp_path: Pat
     assert there.ignored == here.ignored
     for file in there.files:
         assert file.path == raw_path(folder, file.name)
-        raw = RawInput(open_raw(file.path), tell=lambda _: None)
+        raw = RawInput(open_raw(file.path))
         content = b"".join(raw.text(is_named_gzip=False, max_bytes=100))
         assert content.decode().strip() in ODD_NAMES
         assert raw.modified_at == file.modified_at
@@ -82,7 +82,7 @@ def test_raw_files_of_every_name_are_listed_and_read(folder: Path, tmp_path: Pat
 
 def test_an_object_that_is_replaced_while_it_is_read_is_never_read_for_the_other(folder: Path) -> None:
     write_whole(folder / "a.jsonl", b"1\n" * 40_000_000)
-    raw = RawInput(open_raw(raw_path(folder, "a.jsonl")), tell=lambda _: None)
+    raw = RawInput(open_raw(raw_path(folder, "a.jsonl")))
     pieces = raw.text(is_named_gzip=False, max_bytes=1 << 30)
     next(pieces)
     write_whole(folder / "a.jsonl", b"2\n" * 40_000_000)

@@ -21,7 +21,6 @@ from tests.reference import (
     driving_sessions,
     parse_time,
     run,
-    same_json,
     silver_companies,
     silver_driver_events,
 )
@@ -109,11 +108,14 @@ def test_a_record_has_the_first_defect_that_applies(raw: bytes, defect: str | No
         ('""', ""),
         ('" a "', " a "),
         ("7", "7"),
-        ("-0", "0"),
+        ("-0", "-0"),
+        ("-0.0", "-0.0"),
         ("9007199254740993", "9007199254740993"),
         ("1.50", "1.5"),
         ("1e3", "1000.0"),
-        ("1e400", '"Infinity"'),
+        ("1e400", "1e400"),
+        ('"1e400"', "1e400"),
+        ("[-0, 1e400, 1E2]", "[-0,1e400,100.0]"),
         ("9007199254740993.5", "9007199254740994.0"),
         ("true", "true"),
         ('[1, {"a": "\\u00e9"}]', '[1,{"a":"é"}]'),
@@ -141,26 +143,6 @@ def test_a_defective_record_keeps_its_text_but_no_values() -> None:
     )
     assert row["_raw"] == '{"event_id":1,"x":"\ufffd"}'
     assert len(bronze(record(b"x" * (16 * 1024**2 + 1)), EVENT_KEYS)["_raw"]) == 64 * 1024
-
-
-@pytest.mark.parametrize(
-    ("left", "right", "same"),
-    [
-        ('{"a": 1}', '{"a":1.0}', True),
-        ("[1e3, -0]", "[1000.0,0]", True),
-        ("9007199254740993", "9007199254740992", True),
-        ('[1e400,"é"]', '["Infinity","\\u00e9"]', True),
-        ("[true]", "[1]", False),
-        ('[["a",1]]', '{"a":1}', False),
-        ('{"a":1}', '{"a":2}', False),
-        ("plain text", "plain text", True),
-        ("plain text", "text", False),
-        (None, "null", False),
-        (None, None, True),
-    ],
-)
-def test_same_json_compares_at_double_precision(left: str | None, right: str | None, same: bool) -> None:  # noqa: FBT001
-    assert same_json(left, right) is same
 
 
 # Driver events

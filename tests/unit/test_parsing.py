@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
+import os
 import random
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.lakes import read_table
-from tests.integration.test_faults import TORTURE
-from tests.reference import EVENT_KEYS, Record, bronze, same_json
+from ingest.parsing import RecordParser
+from ingest.sample import write_sample
+from tests.reference import EVENT_KEYS, Record, bronze
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
+TORTURE = os.environ.get("TORTURE") == "1"
 MUTANTS = 200_000 if TORTURE else 20_000
 EVENT = (
     b'{"event_id":"e-1","driver_id":"DRV-\xc3\xa9","company_id":7,"truck_id":null,"event_type":"start driving",'
@@ -69,6 +70,12 @@ RECORDS = [
     b'{"event_id":-0}',
     b'{"event_id":true,"driver_id":false}',
     b'{"event_id":1.5,"driver_id":1e3,"company_id":9007199254740993.5}',
+    b'{"event_id":1e400,"driver_id":-1e999,"payload":[1e400,"Infinity",1E-400]}',
+    b'{"event_id":1.10,"driver_id":0.00001,"company_id":1E5,"truck_id":123456789012345678.5,"payload":{"a":-0,"b":-0.0}}',
+    b'{"payload":[0.1,1.0,10.0000,100000000.5,1234567890.5,0.1234567,0.12345678901234567890,5e-324]}',
+    b'{"payload":{"a":{"a":1,"a":2},"\\u0061":"\\/","b":"\\u00e9\\n\\ud800"}}',
+    b'{"payload":{"say \\"hi\\"":"1.50 e5"},"event_id":"\\"quoted\\""}',
+    b'{"payload" : { "a" : [ ] , "b" : { } } }',
     b'{"event_id":[1, "two" ,null],"driver_id":{"a" : 1}}',
     b'{"event_id":"null","driver_id":"[1]"}',
     b"[]",
@@ -131,52 +138,46 @@ def mutants(count: int, seed: int) -> list[bytes]:
     return [line for line in made if line.strip(b" \t\r")]
 
 
-@pytest.mark.parametrize("records", [RECORDS, mutants(MUTANTS, seed=1)], ids=["hand-made", "mutants"])
-def test_every_verdict_equals_that_of_a_strict_parser(
-    records: list[bytes], raw: Path, lake: Path, load: Callable[..., Any]
+def differing(records: list[bytes], *, batch: int) -> list[tuple[bytes, str]]:
+    """Give the records that batches of this size have read otherwise than the reference, with the columns that differ."""
+    parser = RecordParser(EVENT_KEYS)
+    names = (*EVENT_KEYS, "_raw", "_raw_bytes", "_defect", "_unknown_keys")
+    wrong = []
+    for at in range(0, len(records), batch):
+        found = parser.columns(records[at : at + batch])
+        declared, *own = found
+        rows = zip(*(column.to_pylist() for column in (*declared, *own)), strict=True)
+        for record, row in zip(records[at : at + batch], rows, strict=True):
+            wanted = bronze(Record(1, datetime.now(UTC), "a", 1, "id", record), EVENT_KEYS)
+            columns = [name for name, value in zip(names, row, strict=True) if value != wanted[name]]
+            if columns:
+                wrong.append((record, ", ".join(columns)))
+    return wrong
+
+
+@pytest.mark.parametrize("batch", [1, 7, 10_000])
+def test_hand_made_records_are_read_as_a_strict_parser_reads_them(batch: int) -> None:
+    assert differing(RECORDS, batch=batch) == []
+
+
+@pytest.mark.parametrize("batch", [1, 7, 10_000])
+def test_mutants_are_read_as_a_strict_parser_reads_them(batch: int) -> None:
+    made = mutants(MUTANTS, seed=batch)
+    assert differing(made if batch > 1 or TORTURE else made[::10], batch=batch) == []
+
+
+@pytest.mark.parametrize("batch", [7, 10_000])
+def test_records_of_each_shape_of_the_sample_are_read_as_a_strict_parser_reads_them(
+    tmp_path: Path, batch: int
 ) -> None:
-    (raw / "events" / "a.jsonl").write_bytes(b"\n".join(records) + b"\n")
-    load()
-    rows = {row["_source_line"]: row for row in read_table(lake, "bronze.driver_events")}
-    assert len(rows) == len(records)
-    wrong = [
-        (number, record, rows[number]) for number, record in enumerate(records, 1) if differs(rows[number], record)
-    ]
-    assert not wrong, f"{len(wrong)} of {len(records)}, the first: {wrong[0]}"
+    write_sample(tmp_path / "raw", batches=4, events_per_batch=500, companies=200, seed=3, grow=False)
+    lines = [line.rstrip(b"\r\n") for path in (tmp_path / "raw").rglob("*.jsonl") for line in path.open("rb")]
+    assert differing([line for line in lines if line.strip(b" \t")], batch=batch) == []
 
 
-def differs(row: dict[str, Any], record: bytes) -> bool:
-    wanted = bronze(Record(1, row["_loaded_at"], "events/a.jsonl", row["_source_line"], "", record), EVENT_KEYS)
-    if row["_defect"] != wanted["_defect"]:
-        return True
-    if wanted["_unknown_keys"] is not None and sorted(row["_unknown_keys"]) != sorted(wanted["_unknown_keys"]):
-        return True
-    if (row["_raw_bytes"] if row["_raw_bytes"] is not None else row["_raw"].encode()) != record:
-        return True
-    return any(
-        row[key] != wanted[key] and (None in {row[key], wanted[key]} or not same_json(row[key], wanted[key]))
-        for key in EVENT_KEYS
-    )
-
-
-def test_too_long_records_keep_their_start(raw: Path, lake: Path, load: Callable[..., Any]) -> None:
-    long = b'{"event_id":"' + b"x" * 100_000 + b'"}'
-    (raw / "events" / "a.jsonl").write_bytes(EVENT + b"\n" + long + b"\n" + EVENT + b"\n")
-    load(max_record_bytes=99_999)
-    rows = sorted(read_table(lake, "bronze.driver_events"), key=lambda row: row["_source_line"])
-    assert [row["_defect"] for row in rows] == [None, "too_long", None]
-    assert rows[1]["_raw"].encode() == long[: 64 * 1024]
-    assert rows[1]["_unknown_keys"] is None
-
-
-def test_elements_of_an_array_keep_their_text_and_stand_alone(raw: Path, lake: Path, load: Callable[..., Any]) -> None:
-    elements = [b'{"event_id":"a"}', b'{ "event_id":\n  "b" }', b"7", b'{"event_id":"\xff"}', b'{"x":1,"x":2}']
-    (raw / "events" / "a.json").write_bytes(b"[\n " + b" ,\n".join(elements) + b"\n]\n")
-    (raw / "events" / "b.json.gz").write_bytes(gzip.compress(b'\n{"event_id":\r\n"c"}\n'))
-    load()
-    rows = {(row["_source_file"], row["_source_line"]): row for row in read_table(lake, "bronze.driver_events")}
-    found = [rows["events/a.json", number] for number in range(1, 6)]
-    assert [row["_raw_bytes"] or row["_raw"].encode() for row in found] == elements
-    assert [row["_defect"] for row in found] == [None, None, "not_object", "invalid_utf8", "duplicate_key"]
-    assert rows["events/b.json.gz", 1]["_raw"] == '{"event_id":\r\n"c"}'
-    assert rows["events/b.json.gz", 1]["event_id"] == "c"
+def test_a_feed_may_declare_any_keys() -> None:
+    keys = ("a.b", "with \"quotes\"", "\u00e9", "from", "struct")
+    record = b'{"a.b":1,"with \\"quotes\\"":"2","\xc3\xa9":[3],"from":null,"\\u0073truct":"4","x":5}'
+    found = RecordParser(keys).columns([record])
+    assert [column[0].as_py() for column in found.declared] == ["1", "2", "[3]", None, "4"]
+    assert found.unknown_keys.to_pylist() == [["x"]]
