@@ -220,7 +220,9 @@ FULL_THEN_EMPTY = """
     "$@" || exit 9
     keep
 """
-FULL_DISKS = [("load", 100_000), ("load", 20_000), ("build", 700_000), ("build", 4_000_000)]
+# The disk is full at the lock, at a part, at the plan, at a commit, at the manifest.
+FULL_LOADS = [("load", free) for free in (0, 12_000, 24_000, 36_000, 44_000, 52_000, 60_000, 68_000, 76_000)]
+FULL_BUILDS = [("build", 700_000), ("build", 4_000_000)]
 needs_a_mount = pytest.mark.skipif(shutil.which("unshare") is None, reason="a small disk needs a mount of one's own")
 
 
@@ -248,7 +250,7 @@ def on_a_small_disk(
 
 
 @needs_a_mount
-@pytest.mark.parametrize(("command", "free"), FULL_DISKS if TORTURE else FULL_DISKS[:1])
+@pytest.mark.parametrize(("command", "free"), [*FULL_LOADS, *(FULL_BUILDS if TORTURE else ())])
 def test_a_full_disk_is_said_in_a_sentence_and_costs_nothing(deployment: Deployment, command: str, free: int) -> None:
     options = ("--settle", "0", *(("--", *BUILD_UNTESTED[1:]) if command == "build" else ()))
     result = on_a_small_disk(deployment, FULL_THEN_EMPTY, "-m", "ingest", command, *options, free=free)
