@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from deploy.provision import POSTGRESQL
 from deploy.services import Service, as_user, make_folder
 from ingest.errors import IngestError
-from ingest.provision import OPTIONAL_JARS, PROJECT, SPARK_HOME, java
 from ingest.profile import read_profile
+from ingest.provision import OPTIONAL_JARS, PROJECT, SPARK_HOME, java
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Commit a staged load to the bronze tables: each at most once, and bronze.source_files last, which completes it.
 
-Delta knows the number of the newest load that a table has. delta-rs appends a number again that is known already, so the
-number is asked for on the handle that then commits, under the lake's lock.
+The log of a table has the number of its newest load. delta-rs appends a load again all the same, so the number is asked
+for on the handle that then commits, under the lake's lock.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ def check_records(lake: Lake, feeds: Sequence[Feed], plan: Manifest) -> None:
         if found != wanted:
             name = next(name for name, *_ in found.keys() | wanted.keys() if _of(name, found) != _of(name, wanted))
             message = (
-                f"bronze.{feed.name} holds other records of {name} than load {plan.load_id} has read of it: the load is "
-                f"not committed, and its plan is kept, {lake.plan}; restore the table to its version before the load and"
-                " run again."
+                f"bronze.{feed.name} holds other records of {name} than load {plan.load_id} has read of it: the load is"
+                f" not committed, and its plan is kept, {lake.plan}; restore the table to its version before the load"
+                " and run again."
             )
             raise IngestError(message)
 

@@ -128,7 +128,7 @@ def load_options(command: Callable[..., None]) -> Callable[..., None]:
                      type=click.Path(path_type=Path), callback=resolved,
                      help="Also load the feeds' topics; properties of Kafka's client, such as bootstrap.servers."),
         click.option("--target", envvar="DBT_TARGET", show_envvar=True,
-                     help="Target in profiles/profiles.yml: where Spark works; on a cluster its workers read large files."),
+                     help="Target in profiles/profiles.yml: where Spark works; a cluster's workers read."),
         click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
                      help="Lines for people, or one JSON object a line."),
     ]  # fmt: skip

@@ -72,7 +72,7 @@ def modification_time(status: os.stat_result) -> datetime:
 
 
 def stamp(status: os.stat_result) -> str:
-    """Give what no change of a file's content leaves as it was: the system's clock for such changes is nobody's to set."""
+    """Give what every change of a file's content changes: nobody but the system sets its last number."""
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 

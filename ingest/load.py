@@ -1,9 +1,9 @@
 """One run of ingest: finish what was left unfinished, then load what is new, in loads of bounded size.
 
-A load is a small write-ahead log. Its parts stand in the folders of their tables, where nobody sees them before a commit
-names them; the plan, on disk before the first commit, names them all; its rows in bronze.source_files, appended last,
-complete the load. A run that finds a plan goes on from there, and each commit of a load is made once, however often it is
-tried.
+A load is a small write-ahead log. Its parts stand in the folders of their tables, where nobody sees them before a
+commit names them; the plan, on disk before the first commit, names them all; its rows in bronze.source_files, appended
+last, complete the load. A run that finds a plan goes on from there, and makes each commit of it once, however often that
+is tried.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ class Knowledge:
 class Memory:
     """What a process that loads again and again need not find out or say again.
 
-    That is: what the lake knew when bronze.source_files had this `version`, and the ignored paths that a manifest of this
-    process has.
+    That is: what the lake knew when bronze.source_files had this `version`, and the ignored paths that a manifest of
+    this process has.
     """
 
     knowledge: Knowledge = field(default_factory=Knowledge)
@@ -94,7 +94,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Settings:
-    """Where one run reads and writes, its limits, and the profile's target, if not the default: a cluster's workers read.
+    """Where one run reads and writes, its limits, and the profile's target, if not the default.
 
     `kafka` is how the feeds' topics are reached; without it, only files are read.
     """

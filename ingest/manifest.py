@@ -26,7 +26,7 @@ SOURCE_FILES = "bronze.source_files"
 class Manifest:
     """One load: its plan before it is written, its manifest afterwards.
 
-    A plan has the `parts` of each feed, which the tables do not have yet. A run that finds nothing new has the `load_id` 0.
+    A plan has the `parts` of each feed, which its table does not have yet. A run that finds nothing new is load 0.
     """
 
     load_id: int
@@ -52,8 +52,8 @@ def read_manifest(path: Path) -> Manifest:
         content = json.loads(path.read_text(encoding="utf-8"))
         if "bundles" in content:
             message = (
-                f"{path}: an earlier version of this program has begun load {content['load_id']}, and only it can finish "
-                "that: run it once more, then this one."
+                f"{path}: an earlier version of this program has begun load {content['load_id']}, and only it can"
+                " finish that: run it once more, then this one."
             )
             raise IngestError(message)
         return Manifest(

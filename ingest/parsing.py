@@ -1,7 +1,7 @@
 """Records to columns of bronze: strict JSON, as RFC 8259 has it, judged once.
 
 Two ways lead to the same columns. The fast one lets msgspec find the declared values, and takes a record only if these
-values and their keys account for every byte of it. All other records take the exact one, the standard library's parser.
+values and their keys account for every byte of it. All others take the exact one, by the standard library's parser.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EXACT_BATCHES = 7
 _ABSENT = msgspec.Raw(b"")
 _LONG_NUMBER = b"0" * (MAX_DIGITS + 1)
 _DIGITS_AS_ZERO = bytes(ord("0") if chr(byte) in "0123456789.eE+-" else byte for byte in range(256))
-_NUMBER_OVER_LIMIT = re.compile(r"(?:[0-9](?:\.|[eE][+-]?)?){%d}" % (MAX_DIGITS + 1))
+_NUMBER_OVER_LIMIT = re.compile(rf"(?:[0-9](?:\.|[eE][+-]?)?){{{MAX_DIGITS + 1}}}")
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # What may stand in a sound JSON value that is not in the canonical notation; in a string it often is.

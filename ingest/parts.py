@@ -116,7 +116,7 @@ def bronze_schema(keys: Sequence[str]) -> pa.Schema:
 
 
 def write_part(task: PartTask) -> Written:
-    """Read the stretches again and write their records; a file that has changed meanwhile is named, and nothing kept."""
+    """Read the stretches again and write their records; if a file has changed meanwhile, name it and keep nothing."""
     began = time.monotonic()
     writer = PartWriter(task.target)
     counts: dict[int, Counts] = {}
@@ -155,7 +155,7 @@ class PartWriter:
         self._batches: list[pa.RecordBatch] = []
 
     def add(self, name: str, source_file_id: str, counts: Counts, found: Records) -> None:
-        """Take records of one file; the defective ones are added to its counts by the time that the part is finished."""
+        """Take records of one file; the defective ones are in its counts once the part is finished."""
         self._runs.append((name, source_file_id, counts, len(found.records)))
         self._too_long.update(len(self._records) + place for place in found.too_long)
         self._lines += found.lines

@@ -90,7 +90,7 @@ class _Splitter:
         self._dropped_bytes = 0
 
     def split(self, pieces: Iterator[bytes]) -> Iterator[tuple[list[bytes], int, int]]:
-        """Yield lines without their ends, the bytes of these, and the bytes that the only line of its block has lost."""
+        """Yield lines without their ends, the bytes of these, and those that the only line of a block has lost."""
         for piece in pieces:
             end = piece.rfind(b"\n") + 1
             block = piece[:end]

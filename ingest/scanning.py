@@ -1,7 +1,7 @@
 """The first reading of a file: what it is, what it is called by its bytes, and which stretches of it are new.
 
-A file is read twice. This pass hashes it and cuts its text at line ends, so that every decision about it is made before a
-row is written. The second (`parts`) makes the rows, and compares each stretch to the hash that this one has taken.
+A file is read twice. This pass hashes it and cuts its text at line ends, so that every decision about it is made before
+a row is written. The second (`parts`) makes the rows, and compares each stretch to the hash that this one has taken.
 """
 
 from __future__ import annotations
@@ -54,9 +54,10 @@ class Stretch:
 class Text:
     """What is new in a text.
 
-    The whole lines are in `stretches`, one after the other; if they alone are read, reading ends at `read_to`, before the
-    line `next_line`, and the text up to there has the SHA-256 `content_id`. What comes after them is the `tail`, an
-    unfinished line or an unfinished document. `line_end_bytes` before all that end a line that an earlier load has read.
+    The whole lines are in `stretches`, one after the other; if they alone are read, reading ends at `read_to`, before
+    the line `next_line`, and the text up to there has the SHA-256 `content_id`. What comes after them is the `tail`, an
+    unfinished line or document. The `line_end_bytes` before all that end a line that an earlier load has read; a line
+    `open_line_at` an offset was read then without its end, which has still not come.
     """
 
     layout: Literal["lines", "document"] | None
@@ -78,8 +79,8 @@ class Text:
 class Scan:
     """What one file was when it was read; `text` is None if it is unusable, for the `failure` that it has then.
 
-    `rested_since` is when it was last modified, before or during the reading; `changed_at` is when a change last showed in
-    its `stamp`, None where every change does.
+    `rested_since` is when it was last modified, before or during the reading; `changed_at` is when a change last showed
+    in its `stamp`, None where every change does.
     """
 
     source_file_id: str

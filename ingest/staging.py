@@ -60,9 +60,10 @@ def stage(  # noqa: PLR0913 - all of it is the caller's to know, and given by na
 ) -> StagedLoad:
     """Read what is new in the files, in the order of their names, into parts in the folders of the bronze tables.
 
-    `known` is the latest version by name, `contents` the earlier versions with rows by source_file_id; `resume` completes
-    a version from the manifest of its load, or gives None. `on_progress` gets a pass, a feed, and the bytes that are done of
-    all. A file that changes between its two readings is read anew. Raises OSError if the parts cannot be written.
+    `known` is the latest version by name, `contents` the earlier versions with rows by source_file_id; `resume`
+    completes a version from the manifest of its load, or gives None. `on_progress` gets a pass, a feed, the bytes of it
+    that are done, and those of all. A file that changes between its two readings is read once more. Raises OSError if
+    the parts cannot be written.
     """
     files = sorted(files, key=lambda file: file.name)
     decider = _Decider(files, known, contents, load, resume, now, run, on_progress)
@@ -91,7 +92,7 @@ def stage(  # noqa: PLR0913 - all of it is the caller's to know, and given by na
 
 
 class _Decider:
-    """Scans files, and says what becomes of each in this load; what was scanned is kept for the next time it is asked."""
+    """Scans files, and says what becomes of each in this load; asked again, it scans what it was told to forget."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - see stage
         self,

@@ -1,4 +1,4 @@
-"""Where the text of files is read: in this process, in one process for each core, or by the workers of a Spark cluster."""
+"""Where the text of files is read: in this process, in one for each core, or by the workers of a Spark cluster."""
 
 from __future__ import annotations
 

@@ -80,6 +80,8 @@ def strict_decoder(parse_int: Callable[[str], Any], parse_float: Callable[[str],
 class Numeral(str):
     """A JSON number as bronze writes it."""
 
+    __slots__ = ()
+
 
 def as_double(digits: str) -> Numeral:
     double = float(digits)
@@ -113,7 +115,7 @@ def without_surrogates(text: str) -> str:
 
 
 def json_text(value: object) -> str:
-    """Render a parsed value in one way: no spaces, integers as written, other numbers as doubles where they are some."""
+    """Render a parsed value in one way: no spaces, integers as written, other numbers as doubles if they can be."""
     if isinstance(value, Numeral):
         return value
     if isinstance(value, Members):

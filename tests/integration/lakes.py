@@ -53,8 +53,7 @@ def difference(found: Iterable[dict[str, Any]], wanted: Iterable[dict[str, Any]]
     wanted = list(wanted)
     columns = sorted(wanted[0]) if wanted else []
     counts = [
-        Counter(str([_comparable(row[column]) for column in columns]) for row in rows)
-        for rows in (found, wanted)
+        Counter(str([_comparable(row[column]) for column in columns]) for row in rows) for rows in (found, wanted)
     ]
     only_found, only_wanted = counts[0] - counts[1], counts[1] - counts[0]
     return [f"found only: {row}" for row in only_found] + [f"wanted only: {row}" for row in only_wanted]

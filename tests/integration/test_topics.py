@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 KILLS, MESSAGES = (20, 100_000) if TORTURE else (2, 600)
 PARTITIONS = 3
 # Those that every load comes by.
-STEPS = [step for step in LOAD_STEPS if ".load:write_m" in step or ".bronze:" in step and not step.endswith(":2")]
+STEPS = [step for step in LOAD_STEPS if ".load:write_m" in step or (".bronze:" in step and not step.endswith(":2"))]
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +65,7 @@ class Reader:
     def stage(self) -> StagedLoad:
         at = datetime.now(UTC)
         config = read_config(self.properties)
-        staged = stage_messages(
-            config, [self.feed], self.known, load=Load(1, at, Lake(self.folder), self.limits)
-        )
+        staged = stage_messages(config, [self.feed], self.known, load=Load(1, at, Lake(self.folder), self.limits))
         self.known |= {version.source_file: version for version in staged.versions}
         return staged
 

@@ -139,7 +139,7 @@ def mutants(count: int, seed: int) -> list[bytes]:
 
 
 def differing(records: list[bytes], *, batch: int) -> list[tuple[bytes, str]]:
-    """Give the records that batches of this size have read otherwise than the reference, with the columns that differ."""
+    """Give the records that batches of this size read otherwise than the reference, with the columns that differ."""
     parser = RecordParser(EVENT_KEYS)
     names = (*EVENT_KEYS, "_raw", "_raw_bytes", "_defect", "_unknown_keys")
     wrong = []
@@ -167,16 +167,14 @@ def test_mutants_are_read_as_a_strict_parser_reads_them(batch: int) -> None:
 
 
 @pytest.mark.parametrize("batch", [7, 10_000])
-def test_records_of_each_shape_of_the_sample_are_read_as_a_strict_parser_reads_them(
-    tmp_path: Path, batch: int
-) -> None:
+def test_records_of_each_shape_of_the_sample_are_read_as_a_strict_parser_reads_them(tmp_path: Path, batch: int) -> None:
     write_sample(tmp_path / "raw", batches=4, events_per_batch=500, companies=200, seed=3, grow=False)
     lines = [line.rstrip(b"\r\n") for path in (tmp_path / "raw").rglob("*.jsonl") for line in path.open("rb")]
     assert differing([line for line in lines if line.strip(b" \t")], batch=batch) == []
 
 
 def test_a_feed_may_declare_any_keys() -> None:
-    keys = ("a.b", "with \"quotes\"", "\u00e9", "from", "struct")
+    keys = ("a.b", 'with "quotes"', "\u00e9", "from", "struct")
     record = b'{"a.b":1,"with \\"quotes\\"":"2","\xc3\xa9":[3],"from":null,"\\u0073truct":"4","x":5}'
     found = RecordParser(keys).columns([record])
     assert [column[0].as_py() for column in found.declared] == ["1", "2", "[3]", None, "4"]
