@@ -1,4 +1,7 @@
-"""`make bench`: measure our pipeline and its peers on the same files, interleaved, and write docs/performance.md."""
+"""`make bench`: measure our pipeline and its peers on the same files, interleaved, and write docs/performance.md.
+
+`SCENARIO=load` measures the way into bronze alone.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,13 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks import load
 from benchmarks.contestants import PEERS, WORK, contestants, environment
 from benchmarks.data import add_day, write_companies
 from benchmarks.measuring import measured, started
@@ -175,6 +180,9 @@ def main(size: str, scenarios: set[str], names: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if os.environ.get("SCENARIO") == "load":
+        load.measure(os.environ.get("LOADS", ",".join(load.ARRIVALS)).split(","), int(os.environ.get("ROUNDS", "3")))
+        sys.exit()
     main(
         os.environ.get("SIZE", "100k"),
         set(os.environ.get("SCENARIO", "S1,S2,S3,S4,S5,S6,S7,S8").split(",")),

@@ -120,7 +120,7 @@ def load_options(command: Callable[..., None]) -> Callable[..., None]:
         lake_option,
         click.option("--settle", type=duration, default=f"{Limits.settle_seconds}s", show_default=True,
                      metavar="TIME", help="Hold back an unfinished last line while its file is younger than this."),
-        click.option("--max-record-bytes", type=click.IntRange(min=1), default=Limits.max_record_bytes,
+        click.option("--max-record-bytes", type=click.IntRange(1, 1 << 30), default=Limits.max_record_bytes,
                      show_default=True, help="A longer record is kept as the defect too_long."),
         click.option("--max-file-bytes", type=click.IntRange(min=1), default=Limits.max_file_bytes,
                      show_default=True, help="A file with more uncompressed bytes fails."),

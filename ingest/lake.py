@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class Lake:
 
 def has_table(lake: Lake, name: str) -> bool:
     """Tell whether the table has a commit: a full disk or a kill may leave a folder without any."""
-    return bool(_commits(lake, name))
+    return bool(_commit_paths(lake, name))
 
 
 def is_lake(lake: Lake) -> bool:
@@ -134,15 +135,15 @@ def open_table(lake: Lake, name: str) -> DeltaTable:
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
-    commits = _commits(lake, name)
-    newest = lake.table(name) / "_delta_log" / max(commits) if commits else None
+    newest = max(_commit_paths(lake, name), default=None)
     try:
         if newest is not None and not newest.stat().st_size:
             raise DeltaError("it is empty")  # noqa: EM101, TRY003, TRY301 - Delta would take it for a commit of nothing
         return DeltaTable(str(lake.table(name)))
     except DeltaError as error:
         _raise_if_lost(error)
-        message = f"{name}: its Delta log cannot be read ({_first_line(error)}), see {newest}. {_cure(name)}"
+        damaged = next((path for path in _commit_paths(lake, name) if not _is_whole(path)), newest)
+        message = f"{name}: its Delta log cannot be read ({_first_line(error)}), see {damaged}. {_cure(name)}"
         raise IngestError(message) from error
 
 
@@ -237,8 +238,17 @@ def _make(lake: Lake) -> None:
         write_whole(lake.root / INGEST_LOCK, b"")  # marks it as a lake for other machines
 
 
-def _commits(lake: Lake, name: str) -> list[str]:
-    return [entry for entry in names_in(lake.table(name) / "_delta_log") if entry.endswith(".json")]
+def _commit_paths(lake: Lake, name: str) -> list[Path]:
+    log = lake.table(name) / "_delta_log"
+    return sorted(log / entry for entry in names_in(log) if entry.endswith(".json"))
+
+
+def _is_whole(commit: Path) -> bool:
+    lines = commit.read_bytes().splitlines()
+    try:
+        return bool(lines) and all(json.loads(line) for line in lines)
+    except ValueError:
+        return False
 
 
 def _cure(*tables: str) -> str:

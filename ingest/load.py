@@ -2,13 +2,14 @@
 
 A load is a small write-ahead log. Its parts stand in the folders of their tables, where nobody sees them before a
 commit names them; the plan, on disk before the first commit, names them all; its rows in bronze.source_files, appended
-last, complete the load. A run that finds a plan goes on from there, and makes each commit of it once, however often that
-is tried.
+last, complete the load. A run that finds a plan goes on from there, and makes each commit of it once, however often
+that is tried.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -161,10 +162,12 @@ def preview_load(settings: Settings, report: Report) -> list[Manifest]:
     """Say which file a run would find to be what; nothing is written but temporary files."""
     listing = list_raw(settings.raw, settings.feeds)
     with tempfile.TemporaryDirectory() as folder:
-        plans = _plans(
-            settings, listing, learn(settings.lake), read_seen(settings.lake), report, Lake(Path(folder) / "lake")
-        )
-        return [plan for plan, _ in plans]
+        draft = Lake(Path(folder) / "lake")
+        manifests = []
+        for plan, _ in _plans(settings, listing, learn(settings.lake), read_seen(settings.lake), report, draft):
+            manifests.append(plan)
+            shutil.rmtree(draft.root, ignore_errors=True)
+        return manifests
 
 
 def _table_version(lake: Lake) -> str | None:

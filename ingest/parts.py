@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -101,12 +100,14 @@ class PartTask:
 
 @dataclass(frozen=True)
 class Written:
-    """What a task has made: its part, if there were records, and the counts by the numbers of the files."""
+    """What a task has made: its part, if there were records, and the counts by the numbers of the files.
+
+    If a file has `changed` since it was scanned, there is no part.
+    """
 
     feed: str
     part: Part | None
     counts: dict[int, Counts]
-    seconds: float
     changed: str | None = None
 
 
@@ -117,7 +118,6 @@ def bronze_schema(keys: Sequence[str]) -> pa.Schema:
 
 def write_part(task: PartTask) -> Written:
     """Read the stretches again and write their records; if a file has changed meanwhile, name it and keep nothing."""
-    began = time.monotonic()
     writer = PartWriter(task.target)
     counts: dict[int, Counts] = {}
     changed = None
@@ -132,7 +132,7 @@ def write_part(task: PartTask) -> Written:
         part = None if changed else writer.finish()
     finally:
         writer.close()
-    return Written(task.feed, part, counts, time.monotonic() - began, changed)
+    return Written(task.feed, part, counts, changed)
 
 
 class PartWriter:
@@ -196,8 +196,7 @@ class PartWriter:
         names, ids, counts, sizes = zip(*self._runs, strict=True)
         of_run = pa.array(np.repeat(np.arange(len(sizes)), sizes))
         is_defective = columns.defect.is_valid().to_numpy(zero_copy_only=False)
-        ends = np.cumsum(sizes)
-        defective = np.diff(np.concatenate(([0], np.cumsum(is_defective)))[np.concatenate(([0], ends))])
+        defective = np.add.reduceat(is_defective, np.cumsum((0, *sizes[:-1])), dtype=np.int64)
         for of_file, number in zip(counts, defective.tolist(), strict=True):
             of_file.defective_records += number
         batch = pa.RecordBatch.from_arrays(

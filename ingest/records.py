@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 LONG_RECORD_BYTES = 64 << 10
 BLANK = b" \t\r"
-_BATCH_RECORDS = 8_192
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass
@@ -56,10 +56,13 @@ def document_blocks(pieces: Iterator[bytes], counts: Counts) -> Iterator[tuple[S
     except NotJsonError:
         found = [text[:-1].removesuffix(b"\r") if text.endswith(b"\n") else text]
     counts.other_bytes += len(text)
-    for at in range(0, len(found), _BATCH_RECORDS):
-        texts = [bytes(record) for record in found[at : at + _BATCH_RECORDS]]
-        counts.other_bytes -= sum(map(len, texts))
-        yield range(at + 1, at + 1 + len(texts)), texts, 0
+    begin = size = 0
+    for end, record in enumerate(found, 1):
+        size += len(record)
+        if size >= _BLOCK_BYTES or end == len(found):
+            counts.other_bytes -= size
+            yield range(begin + 1, end + 1), list(map(bytes, found[begin:end])), 0
+            begin, size = end, 0
 
 
 def line_blocks(

@@ -136,6 +136,8 @@ class _Decider:
                 if version.is_read:
                     same = decided.contents.get(version.source_file_id, [])
                     decided.contents[version.source_file_id] = [*same, version]
+            else:
+                del self._scans[file.name]  # there may be many that were but touched
             newest = version or self._known[file.name]
             if found.changed_at is None or self._read_at - found.changed_at > CLOCK_DOUBT:
                 decided.seen[file.name] = (newest.load_id, found.stamp)

@@ -127,10 +127,14 @@ class Deployment:
 
 def left_over(lake: Path) -> list[str]:
     """Give the files in the folders of bronze that no version names."""
-    tables = [DeltaTable(str(lake / "bronze" / name)) for name in names_in(lake / "bronze")]
-    named = {uri.rpartition("/")[2] for table in tables for uri in table.file_uris()}
-    there = [name for table in names_in(lake / "bronze") for name in names_in(lake / "bronze" / table)]
-    return sorted(set(there) - named - {"_delta_log"})
+    there, named = {"_delta_log"}, {"_delta_log"}
+    for folder in (lake / "bronze" / name for name in names_in(lake / "bronze")):
+        there |= set(names_in(folder))
+        named |= {uri.rpartition("/")[2] for uri in DeltaTable(str(folder)).file_uris()}
+        log = folder / "_delta_log"
+        commits = [(log / name).read_text(encoding="utf-8") for name in names_in(log) if name.endswith(".json")]
+        named |= {name for name in there if any(name in commit for commit in commits)}
+    return sorted(there - named)
 
 
 def ends_with(process: subprocess.Popen[str]) -> tuple[int, str]:
