@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TICKS = os.sysconf("SC_CLK_TCK")
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
@@ -84,24 +83,24 @@ def measured(
 
 
 def usage(session: int) -> tuple[dict[int, float], int]:
-    """Give the CPU seconds of each process of a session, and the memory of all of them."""
+    """Give the CPU seconds of each process of a session, and the memory of all, what they share counted once."""
     cpu: dict[int, float] = {}
-    memory: dict[int, int] = {}
-    parents: dict[int, int] = {}
-    commands: dict[int, bytes] = {}
+    memory = 0
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
             if int(fields[3]) == session:
-                process = int(folder.name)
-                commands[process] = (folder / "cmdline").read_bytes()
-                parents[process] = int(fields[1])
-                cpu[process] = (int(fields[11]) + int(fields[12])) / TICKS
-                memory[process] = int(fields[21]) * PAGE_BYTES
+                cpu[int(folder.name)] = (int(fields[11]) + int(fields[12])) / TICKS
+                memory += proportional_bytes(folder)
         except OSError:
             continue
-    # A process that was just forked has its parent's memory, and still its command.
-    return cpu, sum(memory[one] for one in memory if commands.get(parents[one]) != commands[one])
+    return cpu, memory
+
+
+def proportional_bytes(process: Path) -> int:
+    """Give the memory of a process, with its part of what it shares with others."""
+    lines = (process / "smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
 
 
 def content(folder: Path) -> dict[str, int]:

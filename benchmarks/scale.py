@@ -39,7 +39,7 @@ def main(days: int) -> None:
     print(f"{days} days: {days * LOADS_A_DAY:,} commits, {days * LOADS_A_DAY * FILES_A_LOAD:,} files")
     print(f"written in {seconds:.0f} s; the log has {len(files):,} files and {sum(files) / 1e6:,.0f} MB")
     print(f"opened by Python in {timed(lambda: open_table(lake, TABLE)):.2f} s")
-    spark = start_spark(PROJECT, lake, with_metastore=False)
+    spark = start_spark(PROJECT, lake)
     newest = days * LOADS_A_DAY
     query = f"select * from delta.`{lake.table(TABLE)}` where _load_id = {newest}"
     for what in ("cold", "warm"):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.errors import IngestError
 from ingest.lake import open_table, tables_of
-from ingest.profile import read_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ CODE = ("dbt_project.yml", "ingest", "macros", "models", "profiles", "requiremen
 
 def start_engine(settings: Settings, *, is_short_run: bool = True) -> SparkSession | None:
     """Start the Spark that dbt will join, while dbt is imported; a target with a server of its own has none."""
+    from ingest.profile import read_profile
     from ingest.spark import start_spark
 
     Thread(target=import_module, args=("dbt.cli.main",), daemon=True).start()

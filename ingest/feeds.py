@@ -79,9 +79,7 @@ def read_feeds(sources_yaml: Path) -> tuple[Feed, ...]:
     Raises IngestError, which names the file and the place in it, where the YAML cannot be meant that way.
     """
     try:
-        content = yaml.load(sources_yaml.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - it is a SafeLoader
-        feeds = tuple(_feeds(content))
-        _refuse_overlaps(feeds)
+        return _parsed(sources_yaml.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         message = f"{sources_yaml}: the feeds are declared in this file, but it cannot be read: {error}."
         raise IngestError(message) from error
@@ -91,6 +89,12 @@ def read_feeds(sources_yaml: Path) -> tuple[Feed, ...]:
     except _WrongError as error:
         message = f"{sources_yaml}: {error}."
         raise IngestError(message) from error
+
+
+@functools.lru_cache(maxsize=1)
+def _parsed(text: str) -> tuple[Feed, ...]:
+    feeds = tuple(_feeds(yaml.load(text, _StrictLoader)))  # noqa: S506 - it is a SafeLoader
+    _refuse_overlaps(feeds)
     return feeds
 
 

@@ -47,7 +47,7 @@ from ingest.manifest import (
 )
 from ingest.places import is_on_disk
 from ingest.versions import TOPICS, Load, StagedLoad
-from ingest.workers import workers
+from ingest.workers import prepare, workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -318,6 +318,7 @@ def _stage_files(
     files = changed_files(listing, knowledge.newest, seen, now=datetime.now(UTC), limits=settings.limits)
     if not files:
         return StagedLoad(unreadable=listing.unreadable)
+    prepare(sum(file.size for file in files))
     from ingest.staging import stage  # a run with nothing new does without Arrow
 
     with report.staging(files) as on_progress:

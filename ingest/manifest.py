@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, asdict, dataclass, field, fields
-from datetime import UTC, datetime
+from dataclasses import MISSING, dataclass, field, fields
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ingest.errors import IngestError
 from ingest.lake import query_if_there
@@ -43,7 +45,7 @@ class Manifest:
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
     """Write the JSON file whole or not at all, and have it on disk before going on."""
-    write_whole(path, json.dumps(_as_json(manifest), default=_time_text, indent=1).encode())
+    write_whole(path, msgspec.json.format(msgspec.json.encode(_as_json(manifest)), indent=1))
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -110,10 +112,7 @@ TABLE_FIELDS = tuple(field.name for field in fields(FileVersion) if field.defaul
 
 
 def _as_json(manifest: Manifest) -> dict[str, Any]:
-    files = [
-        {COLUMNS.get(name, name): value for name, value in asdict(version).items()} for version in manifest.versions
-    ]
-    parts = {feed: [asdict(part) for part in of_feed] for feed, of_feed in manifest.parts.items()}
+    files = [{COLUMNS.get(name, name): value for name, value in vars(file).items()} for file in manifest.versions]
     counted = ("bytes", "lines", "blank_lines", "records", "defective_records")
     return {
         "load_id": manifest.load_id,
@@ -122,7 +121,7 @@ def _as_json(manifest: Manifest) -> dict[str, Any]:
         "files": files,
         "ignored": [{"path": path, "reason": reason} for path, reason in manifest.ignored],
         "unreadable": [{"path": path, "reason": reason} for path, reason in manifest.unreadable],
-    } | ({"parts": parts} if parts else {})
+    } | ({"parts": manifest.parts} if manifest.parts else {})
 
 
 def _version(content: dict[str, Any]) -> FileVersion:
@@ -136,12 +135,6 @@ def _version(content: dict[str, Any]) -> FileVersion:
     return FileVersion(**known)
 
 
-def _time_text(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds")
-    raise TypeError(value)
-
-
 def read_seen(lake: Lake) -> Seen:
     """Read what files were found to be; without that, which may be lost at any time, they are read once more."""
     try:
@@ -152,7 +145,7 @@ def read_seen(lake: Lake) -> Seen:
 
 
 def write_seen(lake: Lake, seen: Seen) -> None:
-    write_whole(_seen(lake), json.dumps(seen, indent=0).encode())
+    write_whole(_seen(lake), msgspec.json.encode(seen))
 
 
 def _seen(lake: Lake) -> Path:

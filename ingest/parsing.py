@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from json.encoder import encode_basestring
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -30,8 +31,10 @@ _DIGITS_AS_ZERO = bytes(ord("0") if chr(byte) in "0123456789.eE+-" else byte for
 _NUMBER_OVER_LIMIT = re.compile(rf"(?:[0-9](?:\.|[eE][+-]?)?){{{MAX_DIGITS + 1}}}")
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# What may stand in a sound JSON value that is not in the canonical notation; in a string it often is.
-_ODD = re.compile(rb"[ \t\r\n\\]|[0-9][eE]|0\.0000|[0-9]{9}\.|\.[0-9]{7}|\.[0-9]+0(?![0-9])")
+_IS_DIGIT, _IS_SPACE_OR_ESCAPE, _IS_EXPONENT = (
+    np.isin(np.arange(256), list(bytes_)) for bytes_ in (b"0123456789", b" \t\r\n\\", b"eE")
+)
+_PLAIN_DIGITS, _PLAIN_DECIMALS = 9, 6  # a number with fewer digits before the point and no more after it may be plain
 
 sys.setrecursionlimit(10_000)  # a record may nest 1,000 levels, and rendering takes several calls a level
 
@@ -59,6 +62,7 @@ class RecordParser:
         row = msgspec.defstruct("Row", fields, rename=dict(zip(names, self._plain_keys, strict=True)), gc=False)
         self._decode = msgspec.json.Decoder(row).decode
         self._nothing = row()
+        self._values_of = [attrgetter(name) for name in names]
         self._key_bytes = [len(key.encode()) + len('"":,') for key in self._plain_keys]
         self._exact_batches = 0
 
@@ -93,18 +97,19 @@ class RecordParser:
 
     def _found(self, records: Sequence[bytes], doubtful: set[int]) -> tuple[list[_Texts], set[int]]:
         """Return the texts of the declared values, and the places of the records for which they do not vouch."""
-        rows = [self._nothing] * len(records)
         if self._exact_batches:  # where most records are odd, the fast way is a detour
             self._exact_batches -= 1
-            doubtful = set(range(len(records)))
+            rows, doubtful = [self._nothing] * len(records), set(range(len(records)))
         else:
-            decode = self._decode
-            for i, record in enumerate(records):
+            rows = []
+            waiting = iter(records)
+            while len(rows) < len(records):
                 try:
-                    rows[i] = decode(record)
-                except (msgspec.DecodeError, RecursionError):
-                    doubtful.add(i)
-        found = [_Texts(values) for values in zip(*map(msgspec.structs.astuple, rows), strict=True)]
+                    rows.extend(map(self._decode, waiting))
+                except (msgspec.DecodeError, RecursionError):  # what was decoded before stays
+                    doubtful.add(len(rows))
+                    rows.append(self._nothing)
+        found = [_Texts(list(map(value_of, rows))) for value_of in self._values_of]
         if not self._exact_batches:
             doubtful |= self._unaccounted(records, rows, found)
             self._exact_batches = EXACT_BATCHES if len(doubtful) > len(records) / 2 else 0
@@ -122,7 +127,7 @@ class RecordParser:
             told += sizes + (sizes > 0) * key_bytes
         unaccounted = {i for i in np.flatnonzero(lengths > MAX_DIGITS).tolist() if not _is_tame(records[i])}
         for i in np.flatnonzero(told != lengths).tolist():
-            values = [value for value in msgspec.structs.astuple(rows[i]) if len(value)]
+            values = [value for value_of in self._values_of if len(value := value_of(rows[i]))]
             if records[i].count(b'"') != 2 * len(values) + b"".join(values).count(b'"'):
                 unaccounted.add(i)
         return unaccounted
@@ -161,10 +166,28 @@ def _values(texts: _Texts, patches: dict[int, str | None]) -> pa.Array:
     if b"\\" in texts.data:
         at = np.searchsorted(texts.offsets, np.flatnonzero(texts.bytes == ord("\\")), side="right") - 1
         own |= {i: json.loads(texts[i]) for i in np.unique(at[is_string[at]]).tolist() if i not in patches}
-    for i in np.flatnonzero(~(is_string | np.isin(first, np.frombuffer(b"\0ntf", np.uint8)))).tolist():
-        if i not in patches and _ODD.search(value := texts[i]):
-            own[i] = canonical(_EXACT.decode(value.decode()))
+    is_other = ~(is_string | np.isin(first, np.frombuffer(b"\0ntf", np.uint8)))
+    if is_other.any():
+        at = np.unique(np.searchsorted(texts.offsets, _odd_places(texts.bytes), side="right") - 1)
+        own |= {i: canonical(_EXACT.decode(texts[i].decode())) for i in at[is_other[at]].tolist() if i not in patches}
     return _patched(column, dict(sorted(own.items())))
+
+
+def _odd_places(text: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Find where sound JSON values may not be in the canonical notation: at all places where one is not, and at others.
+
+    That is at white space, an escape or an exponent, and at the point of a number that Python may write otherwise.
+    """
+    is_digit = _IS_DIGIT[text]
+    points = np.flatnonzero(text == ord("."))
+    after = is_digit[np.minimum(points[:, None] + np.arange(1, _PLAIN_DECIMALS + 2), len(text) - 1)]
+    decimals = np.cumprod(after, axis=1).sum(axis=1)
+    last = text[points + decimals]
+    is_tiny = (text[np.minimum(points[:, None] + np.arange(1, 5), len(text) - 1)] == ord("0")).all(axis=1)
+    is_long = is_digit[np.maximum(points - _PLAIN_DIGITS, 0)] | (decimals > _PLAIN_DECIMALS)
+    is_odd_number = is_long | is_tiny | ((decimals > 1) & (last == ord("0")))
+    exponents = np.flatnonzero(_IS_EXPONENT[text[1:]] & is_digit[:-1])
+    return np.concatenate((np.flatnonzero(_IS_SPACE_OR_ESCAPE[text]), exponents, points[is_odd_number]))
 
 
 def _strings(data: bytes, offsets: NDArray[np.int32], is_valid: NDArray[np.bool_] | None = None) -> pa.Array:

@@ -7,7 +7,7 @@ import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import forkserver, get_context, parent_process
 from threading import Thread
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from ingest.places import is_on_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from multiprocessing.context import ForkServerContext
     from pathlib import Path
 
     from pyspark.sql import SparkSession
@@ -35,6 +36,18 @@ class Run(Protocol):
         """Take the tasks, and the bytes that they have to read in all."""
 
 
+def prepare(size: int) -> None:
+    """Let the server of processes import what they will need to read so many bytes, while this process goes on."""
+    if size >= WORTH_A_PROCESS_BYTES:
+        _fork_server().set_forkserver_preload(["ingest.parts", "ingest.scanning"])
+        forkserver.ensure_running()
+
+
+def _fork_server() -> ForkServerContext:
+    """Processes of the fork server have none of this one's threads, which deltalake and Spark have started."""
+    return get_context("forkserver")
+
+
 @contextmanager
 def workers(cluster: Callable[[], SparkSession | None], places: Sequence[Path]) -> Iterator[Run]:
     """Read here what is little, and more on the cluster, if there is one whose workers see these places.
@@ -50,10 +63,8 @@ def workers(cluster: Callable[[], SparkSession | None], places: Sequence[Path]) 
         if pool is None and (session := cluster()) and _sees(session, places):
             return session.sparkContext.parallelize(tasks, len(tasks)).map(function).collect()
         if pool is None:
-            # Processes of the fork server have none of this one's threads, which deltalake and Spark have started.
-            context = get_context("forkserver")
-            context.set_forkserver_preload(["ingest.parts", "ingest.scanning"])
-            pool = ProcessPoolExecutor(CORES, context, initializer=_end_with_parent)
+            prepare(size)
+            pool = ProcessPoolExecutor(CORES, _fork_server(), initializer=_end_with_parent)
         return _told(pool.map(function, tasks))
 
     try:

@@ -118,6 +118,22 @@ def test_a_cluster_goes_on_where_embedded_builds_ended_and_both_workers_work(dep
     assert len(tasks_by_executor(deployment.folder / "events")) == deployment.cluster.workers
 
 
+LOAD_WHATEVER_ITS_SIZE = (
+    "import ingest.workers; ingest.workers.WORTH_A_PROCESS_BYTES = 0; import ingest.cli; ingest.cli.main()"
+)
+
+
+def test_the_workers_read_a_load_that_is_worth_it(deployment: ClusterDeployment) -> None:
+    places = [deployment.folder / f"worker-{number}" for number in range(deployment.cluster.workers)]
+    before = [set(place.iterdir()) for place in places]
+    deployment.next_day()
+    code, output = ends_with(deployment.start("-c", LOAD_WHATEVER_ITS_SIZE, "--settle", "0"))
+    assert code == 0, output
+    applications = [set(place.iterdir()) - there for place, there in zip(places, before, strict=True)]
+    assert all(len(of_worker) == 1 for of_worker in applications)
+    deployment.check()
+
+
 def test_gold_is_read_over_the_thrift_server(deployment: ClusterDeployment) -> None:
     engine = create_engine("hive://127.0.0.1:10000/gold")
     with engine.connect() as connection:

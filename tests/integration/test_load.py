@@ -6,7 +6,12 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,7 +25,9 @@ from ingest.load import Settings, run_load
 from ingest.manifest import read_manifest, write_manifest
 from ingest.report import Report
 from ingest.scanning import Limits
+from ingest.staging import CLOCK_DOUBT
 from tests.integration.lakes import read_table, table_versions
+from tests.integration.test_faults import left_over
 from tests.integration.worker import PROJECT, run_process
 
 if TYPE_CHECKING:
@@ -217,6 +224,86 @@ def test_a_new_declared_key_is_a_new_column_and_a_removed_one_is_refused(
     assert (found["events/b.jsonl"]["trailer_id"], found["events/b.jsonl"]["_unknown_keys"]) == ("t2", [])
     with pytest.raises(IngestError, match=r"trailer_id.*not removed"):
         load()
+
+
+def test_a_touched_file_is_hashed_once_and_then_no_command_takes_it_for_new(
+    raw: Path, lake: Path, load: Callable[..., Any]
+) -> None:
+    file = raw / "events" / "a.jsonl"
+    file.write_bytes(events("1"))
+    load()
+    os.utime(file, (1_700_000_000, 1_700_000_000))
+    before = table_versions(lake)
+    places = ("--lake", str(lake), "--raw", str(raw))
+    assert "waiting: 1 raw files" in run_process("python", "-m", "ingest", "status", *places).stdout
+    wait_until_times_are_certain(file)
+    load()
+    assert table_versions(lake) == before
+    assert "waiting: 0 raw files" in run_process("python", "-m", "ingest", "status", *places).stdout
+    assert "1 raw files compared" in run_process("python", "-m", "ingest", "verify", *places).stdout
+    reads: list[bytes] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ingest.scanning.open_raw", reads.append)
+        load()
+    assert reads == []
+
+
+def wait_until_times_are_certain(file: Path) -> None:
+    """Wait until a change of the file now could not go unseen."""
+    while time.time() - file.stat().st_ctime <= CLOCK_DOUBT.total_seconds():
+        time.sleep(0.1)
+
+
+def is_there(*, group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_load_of_many_megabytes_is_shared_by_processes_that_end_with_the_command(raw: Path, lake: Path) -> None:
+    for number in range(4):
+        lines = (EVENT % b"%d-%d" % (number, line) for line in range(60_000))
+        (raw / "events" / f"{number}.jsonl").write_bytes(b"".join(lines))
+    command = ["python", "-m", "ingest", "--settle", "0", "--raw", str(raw), "--lake", str(lake)]
+    process = subprocess.Popen(
+        [sys.executable, *command[1:]], cwd=PROJECT, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    while not list(lake.glob("bronze/driver_events/load-*")):
+        assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)  # Python alone, as the system does when memory is short
+    process.wait()
+    give_up_at = time.monotonic() + 60
+    while is_there(group=process.pid):
+        assert time.monotonic() < give_up_at
+    assert list(lake.glob("bronze/driver_events/load-*"))
+    assert run_process(*command).returncode == 0
+    rows = read_table(lake, "bronze.driver_events")
+    assert len(rows) == len({row["event_id"] for row in rows}) == 240_000
+    assert left_over(lake) == []
+    result = run_process("python", "-m", "ingest", "verify", "--lake", str(lake), "--raw", str(raw))
+    assert result.returncode == 0, result.stdout
+
+
+def test_a_load_and_what_is_asked_of_it_take_neither_java_nor_spark(raw: Path, lake: Path, tmp_path: Path) -> None:
+    (raw / "events" / "a.jsonl").write_bytes(events("1"))
+    for command in (
+        ["load"],
+        ["load", "--dry-run"],
+        ["status"],
+        ["trace", "--event-id", "1"],
+        ["verify"],
+        ["report", "--out", str(tmp_path / "report.html")],
+        ["maintain"],
+        ["export", "--table", "bronze.driver_events", "--to", str(tmp_path / "files")],
+    ):
+        result = run_process(
+            "python", "-X", "importtime", "-m", "ingest", *command,
+            LAKE_ROOT=str(lake), RAW_ROOT=str(raw), PATH="/nowhere", JAVA_HOME="/nowhere",
+        )  # fmt: skip
+        assert result.returncode == 0, result.stdout + result.stderr[-2000:]
+        assert not re.search(r"\b(pyspark|py4j|dbt)\b", result.stderr), command
 
 
 def test_odd_names_arrive_as_they_are(raw: Path, lake: Path, load: Callable[..., Any]) -> None:

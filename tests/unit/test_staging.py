@@ -197,7 +197,7 @@ def test_line_ends_and_a_mark_are_taken_off_and_nothing_else(
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.lists(st.sampled_from([b"\n", b"\r\n", b"\r", b" ", b"\t", b"ab", b"{}"])).map(b"".join))
-def test_a_file_can_be_rebuilt_from_its_bundle(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_a_file_can_be_rebuilt_from_its_records(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     pipeline = Pipeline(tmp_path_factory.mktemp("pipeline"))
     pipeline.put("events/a.ndjson", data)
     pipeline.run()
