@@ -1,7 +1,7 @@
 """`make bench SCENARIO=load`: bring raw files into bronze, cold, by turns with what the project did before and polars.
 
 `before` is the load of the last commit that used Spark for it, in this environment. `polars` reads the same files into
-a Delta table without raw text and line numbers. `LOADS` names the arrivals to measure, `ROUNDS` how often, 3 by default.
+a Delta table without raw text and line numbers. `LOADS` names the arrivals to measure, `ROUNDS` how often, 3 if unset.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from deploy.services import Supervisor
 from ingest.lake import Lake
 from ingest.provision import SPARK_HOME
 from tests.integration.lakes import read_table
-from tests.integration.test_faults import Deployment, ends_with, for_a_long_run
+from tests.integration.test_faults import Deployment, ends_with, for_a_long_run, left_over
 from tests.integration.worker import BUILD_UNTESTED
 
 if TYPE_CHECKING:
@@ -118,20 +118,25 @@ def test_a_cluster_goes_on_where_embedded_builds_ended_and_both_workers_work(dep
     assert len(tasks_by_executor(deployment.folder / "events")) == deployment.cluster.workers
 
 
-LOAD_WHATEVER_ITS_SIZE = (
-    "import ingest.workers; ingest.workers.WORTH_A_PROCESS_BYTES = 0; import ingest.cli; ingest.cli.main()"
-)
+# Whatever its size, and by nobody else than the cluster.
+LOAD_THERE = """
+import ingest.cli, ingest.workers
+ingest.workers.WORTH_A_PROCESS_BYTES = 0
+ingest.workers.ProcessPoolExecutor = None
+ingest.cli.main()
+"""
 
 
 def test_the_workers_read_a_load_that_is_worth_it(deployment: ClusterDeployment) -> None:
     places = [deployment.folder / f"worker-{number}" for number in range(deployment.cluster.workers)]
     before = [set(place.iterdir()) for place in places]
     deployment.next_day()
-    code, output = ends_with(deployment.start("-c", LOAD_WHATEVER_ITS_SIZE, "--settle", "0"))
+    code, output = ends_with(deployment.start("-c", LOAD_THERE, "--settle", "0"))
     assert code == 0, output
     applications = [set(place.iterdir()) - there for place, there in zip(places, before, strict=True)]
-    assert all(len(of_worker) == 1 for of_worker in applications)
-    deployment.check()
+    assert [len(of_worker) for of_worker in applications] == [1] * len(places)
+    assert deployment.run("-m", "ingest", "verify", "--raw", str(deployment.raw)) == 0
+    assert left_over(deployment.lake) == []
 
 
 def test_gold_is_read_over_the_thrift_server(deployment: ClusterDeployment) -> None:
