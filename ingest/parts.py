@@ -19,15 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingest.parsing import RecordParser
-from ingest.places import is_on_disk, send
+from ingest.places import send
 from ingest.reading import BYTE_ORDER_MARK, RawInput, UnreadableError, UnusableError, open_raw
 from ingest.records import Counts, Records, document_blocks, line_blocks, records_of
 from ingest.versions import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import datetime
-    from pathlib import Path
 
     from ingest.feeds import Feed
     from ingest.scanning import Stretch
@@ -72,29 +70,11 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Target:
-    """The table of one feed, and the load that its parts belong to; a part for a store is first written to `spool`."""
-
-    folder: Path
-    spool: Path
-    keys: tuple[str, ...]
-    load_id: int
-    loaded_at: datetime
-    max_record_bytes: int
-
-
-def target_of(load: Load, feed: Feed) -> Target:
-    """Give where a load's records of a feed go."""
-    lake, longest = load.lake, load.limits.max_record_bytes
-    return Target(lake.table(f"bronze.{feed.name}"), lake.spool, feed.keys, load.load_id, load.loaded_at, longest)
-
-
-@dataclass(frozen=True)
 class PartTask:
-    """What one part is made of."""
+    """What one part of a feed's table is made of."""
 
-    feed: str
-    target: Target
+    load: Load
+    feed: Feed
     sources: tuple[Source, ...]
 
 
@@ -118,34 +98,34 @@ def bronze_schema(keys: Sequence[str]) -> pa.Schema:
 
 def write_part(task: PartTask) -> Written:
     """Read the stretches again and write their records; if a file has changed meanwhile, name it and keep nothing."""
-    writer = PartWriter(task.target)
+    writer = PartWriter(task.load, task.feed)
     counts: dict[int, Counts] = {}
     changed = None
     try:
         for source in task.sources:
             of_file = counts.setdefault(source.number, Counts())
             try:
-                _read(source, writer, of_file, task.target.max_record_bytes)
+                _read(source, writer, of_file, task.load.limits.max_record_bytes)
             except (ChangedError, UnreadableError, UnusableError):
                 changed = source.name
                 break
         part = None if changed else writer.finish()
     finally:
         writer.close()
-    return Written(task.feed, part, counts, changed)
+    return Written(task.feed.name, part, counts, changed)
 
 
 class PartWriter:
     """Writes the rows of one part, a row group at a time."""
 
-    def __init__(self, target: Target) -> None:
-        """Begin a part, whose file appears with its first row."""
-        self._target = target
-        self._parser = RecordParser(target.keys)
-        self._schema = bronze_schema(target.keys)
-        name = f"load-{target.load_id:010}-{uuid4()}.zstd.parquet"
-        self._place = target.folder / name
-        self._file = self._place if is_on_disk(target.folder) else target.spool / name
+    def __init__(self, load: Load, feed: Feed) -> None:
+        """Begin a part, whose file appears with its first row; one for a store is first written on this machine."""
+        self._load = load
+        self._parser = RecordParser(feed.keys)
+        self._schema = bronze_schema(feed.keys)
+        name = f"load-{load.load_id:010}-{uuid4()}.zstd.parquet"
+        self._place = load.lake.table(f"bronze.{feed.name}") / name
+        self._file = self._place if load.lake.is_on_disk else load.lake.spool / name
         self._writer: pq.ParquetWriter | None = None
         self._runs: list[tuple[str, str, Counts, int]] = []
         self._lines: list[int] = []
@@ -209,8 +189,8 @@ class PartWriter:
                 pa.array(names, pa.string()).take(of_run),
                 pa.array(self._lines, pa.int64()),
                 pa.array(ids, pa.string()).take(of_run),
-                pa.repeat(pa.scalar(self._target.load_id, pa.int64()), count),
-                pa.repeat(pa.scalar(self._target.loaded_at, pa.timestamp("us", "UTC")), count),
+                pa.repeat(pa.scalar(self._load.load_id, pa.int64()), count),
+                pa.repeat(pa.scalar(self._load.loaded_at, pa.timestamp("us", "UTC")), count),
             ],
             schema=self._schema,
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ingest.changes import is_held_back
 from ingest.lake import remove_parts
-from ingest.parts import PartTask, Source, target_of, write_part
+from ingest.parts import PartTask, Source, write_part
 from ingest.scanning import DOCUMENT_NAME, ScanTask, scan_all
 from ingest.versions import FileVersion, StagedLoad
 from ingest.workers import CORES, WORTH_A_PROCESS_BYTES
@@ -183,7 +183,7 @@ class _Decider:
         if is_same and text.tail and not tail:
             return None
         stretches = (*text.stretches, *((tail,) if tail else ()))
-        version = self._version(file, old, found, text, stretches, is_same=is_same)
+        version = _read(self._unread(file, old, found), old, text, stretches, is_same=is_same)
         if twin:
             return _as_duplicate(version, twin)
         if stretches:
@@ -193,51 +193,14 @@ class _Decider:
             decided.sources[file.feed].append(source)
         return version
 
-    def _version(
-        self,
-        file: RawFile,
-        old: FileVersion | None,
-        found: Scan,
-        text: Text,
-        stretches: Sequence[Stretch],
-        *,
-        is_same: bool,
-    ) -> FileVersion:
-        is_whole = not text.tail or text.tail in stretches
-        held_back_bytes = 0 if is_whole else text.length - text.read_to
-        waiting = f"{held_back_bytes} bytes of an unfinished last line wait until the file comes to rest"
-        open_line_at = text.open_line_at if not text.tail or not is_whole else text.tail.begin
-        layout = text.layout or ("document" if is_whole else None)
-        return FileVersion(
-            feed=file.feed.name,
-            source_file=file.name,
-            source_file_id=found.source_file_id,
-            load_id=self._load.load_id,
-            loaded_at=self._load.loaded_at,
-            status=_status(old, text, is_same=is_same, layout=layout),
-            reason=waiting if held_back_bytes else None,
-            bytes=sum(stretch.end - stretch.begin for stretch in stretches) + text.line_end_bytes,
-            lines=sum(stretch.lines for stretch in stretches),
-            blank_lines=0,
-            records=0,
-            defective_records=0,
-            first_line=stretches[0].first_line if stretches else text.next_line,
-            file_bytes=found.file_bytes,
-            content_id=text.text_id if is_whole else text.content_id,
-            previous_file_id=old.source_file_id if old else None,
-            modified_at=found.modified_at,
-            layout=layout,
-            has_bom=text.has_bom,
-            held_back_bytes=held_back_bytes,
-            read_to=text.length if is_whole else text.read_to,
-            open_line_at=None if layout == "document" else open_line_at,
-            other_bytes=text.line_end_bytes,
-        )
-
     def _failed(self, file: RawFile, old: FileVersion | None, found: Scan) -> FileVersion | None:
         is_same = old is not None and old.source_file_id == found.source_file_id
         if old and is_same and (old.status != "failed" or old.reason == found.failure):
             return None
+        return self._unread(file, old, found)
+
+    def _unread(self, file: RawFile, old: FileVersion | None, found: Scan) -> FileVersion:
+        """Give the version of a file of which nothing is read."""
         return FileVersion(
             feed=file.feed.name,
             source_file=file.name,
@@ -277,6 +240,35 @@ class _Decider:
         return complete is not None and complete.layout == layout
 
 
+def _read(
+    unread: FileVersion, old: FileVersion | None, text: Text, stretches: Sequence[Stretch], *, is_same: bool
+) -> FileVersion:
+    """Complete the version of a file of which these stretches are read, still without counts."""
+    is_whole = not text.tail or text.tail in stretches
+    held_back_bytes = 0 if is_whole else text.length - text.read_to
+    waiting = f"{held_back_bytes} bytes of an unfinished last line wait until the file comes to rest"
+    layout = text.layout or ("document" if is_whole else None)
+    open_line_at = text.tail.begin if text.tail and is_whole else text.open_line_at
+    status = "loaded"
+    if old and old.status != "failed":
+        status = "appended" if text.goes_on or (is_same and layout == "document") else "replaced"
+    return replace(
+        unread,
+        status=status,
+        reason=waiting if held_back_bytes else None,
+        bytes=sum(stretch.end - stretch.begin for stretch in stretches) + text.line_end_bytes,
+        lines=sum(stretch.lines for stretch in stretches),
+        first_line=stretches[0].first_line if stretches else text.next_line,
+        content_id=text.text_id if is_whole else text.content_id,
+        layout=layout,
+        has_bom=text.has_bom,
+        held_back_bytes=held_back_bytes,
+        read_to=text.length if is_whole else text.read_to,
+        open_line_at=None if layout == "document" else open_line_at,
+        other_bytes=text.line_end_bytes,
+    )
+
+
 def _write(
     decided: _Decided, load: Load, run: Run, on_progress: Callable[[str, str, int, int], None]
 ) -> Iterator[Written]:
@@ -284,12 +276,12 @@ def _write(
     size = sum(source.bytes for sources in decided.sources.values() for source in sources)
     part_bytes = min(PART_BYTES, max(WORTH_A_PROCESS_BYTES, -(-size // CORES)))
     tasks = [
-        PartTask(feed.name, target_of(load, feed), tuple(chunk))
+        PartTask(load, feed, tuple(chunk))
         for feed, sources in decided.sources.items()
         for chunk in _chunks(list(chain.from_iterable(map(_pieces, sources))), lambda piece: piece.bytes, part_bytes)
     ]
     for task, written in zip(tasks, run(write_part, tasks, size), strict=True):
-        on_progress("reading", task.feed, sum(source.bytes for source in task.sources), size)
+        on_progress("reading", task.feed.name, sum(source.bytes for source in task.sources), size)
         yield written
 
 
@@ -336,13 +328,6 @@ def _chunks(things: Sequence[T], size_of: Callable[[T], int], most_bytes: int) -
             chunk, size = [], 0
     if chunk:
         yield chunk
-
-
-def _status(old: FileVersion | None, text: Text, *, is_same: bool, layout: str | None) -> str:
-    if old is None or old.status == "failed":
-        return "loaded"
-    is_held_back_document = is_same and layout == "document"
-    return "appended" if text.goes_on or is_held_back_document else "replaced"
 
 
 def _as_duplicate(version: FileVersion, twin: FileVersion) -> FileVersion:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ingest.errors import IngestError
-from ingest.parts import PartWriter, target_of
+from ingest.parts import PartWriter
 from ingest.records import BLANK, Counts, records_of
 from ingest.staging import with_counts
 from ingest.versions import TOPICS, FileVersion, Part, StagedLoad
@@ -154,7 +154,7 @@ def stage_messages(
 
     `known` is the latest version by name. What cannot be read keeps nothing else from being read.
     """
-    stage = _Stage(load, {feed.name: PartWriter(target_of(load, feed)) for feed in feeds})
+    stage = _Stage(load, {feed.name: PartWriter(load, feed) for feed in feeds})
     unreadable: list[tuple[str, str]] = []
     causes: list[str] = []
     client = {**DEFAULTS, **config, "error_cb": lambda error: causes.append(error.str())}
