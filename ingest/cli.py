@@ -380,6 +380,10 @@ def _settings(
     max_file_bytes: int,
     **_: Any,
 ) -> Settings:
+    if target:
+        from ingest.profile import read_profile  # jinja takes its time, and most have no need to name one
+
+        read_profile(PROJECT, Lake(lake), target)
     limits = Limits(settle_seconds=settle, max_record_bytes=max_record_bytes, max_file_bytes=max_file_bytes)
     config = {}
     if kafka:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_LEVELS = MAX_DIGITS = 1_000
 EXACT_BATCHES = 7
+MOST_POINTS = 1 << 18
 _ABSENT = msgspec.Raw(b"")
 _LONG_NUMBER = b"0" * (MAX_DIGITS + 1)
 _DIGITS_AS_ZERO = bytes(ord("0") if chr(byte) in "0123456789.eE+-" else byte for byte in range(256))
@@ -99,20 +100,20 @@ class RecordParser:
         """Return the texts of the declared values, and the places of the records for which they do not vouch."""
         if self._exact_batches:  # where most records are odd, the fast way is a detour
             self._exact_batches -= 1
-            rows, doubtful = [self._nothing] * len(records), set(range(len(records)))
-        else:
-            rows = []
-            waiting = iter(records)
-            while len(rows) < len(records):
-                try:
-                    rows.extend(map(self._decode, waiting))
-                except (msgspec.DecodeError, RecursionError):  # what was decoded before stays
-                    doubtful.add(len(rows))
-                    rows.append(self._nothing)
+            nothing = [_Texts([b""] * len(records))] * len(self._plain_keys)
+            return nothing, set(range(len(records)))
+        rows: list[Any] = []
+        waiting = iter(records)
+        while len(rows) < len(records):
+            try:
+                rows.extend(map(self._decode, waiting))
+            except (msgspec.DecodeError, RecursionError):  # what was decoded before stays
+                doubtful.add(len(rows))
+                rows.append(self._nothing)
         found = [_Texts(list(map(value_of, rows))) for value_of in self._values_of]
-        if not self._exact_batches:
-            doubtful |= self._unaccounted(records, rows, found)
-            self._exact_batches = EXACT_BATCHES if len(doubtful) > len(records) / 2 else 0
+        doubtful |= self._unaccounted(records, rows, found)
+        if len(doubtful) > len(records) / 2:
+            self._exact_batches = EXACT_BATCHES
         return found, doubtful
 
     def _unaccounted(self, records: Sequence[bytes], rows: Sequence[Any], found: Sequence[_Texts]) -> set[int]:
@@ -179,15 +180,18 @@ def _odd_places(text: NDArray[np.uint8]) -> NDArray[np.int64]:
     That is at white space, an escape or an exponent, and at the point of a number that Python may write otherwise.
     """
     is_digit = _IS_DIGIT[text]
+    exponents = np.flatnonzero(_IS_EXPONENT[text[1:]] & is_digit[:-1])
+    others = np.concatenate((np.flatnonzero(_IS_SPACE_OR_ESCAPE[text]), exponents))
     points = np.flatnonzero(text == ord("."))
+    if len(points) > MOST_POINTS:  # what follows takes a hundred times their memory
+        return np.concatenate((others, points))
     after = is_digit[np.minimum(points[:, None] + np.arange(1, _PLAIN_DECIMALS + 2), len(text) - 1)]
     decimals = np.cumprod(after, axis=1).sum(axis=1)
     last = text[points + decimals]
     is_tiny = (text[np.minimum(points[:, None] + np.arange(1, 5), len(text) - 1)] == ord("0")).all(axis=1)
     is_long = is_digit[np.maximum(points - _PLAIN_DIGITS, 0)] | (decimals > _PLAIN_DECIMALS)
     is_odd_number = is_long | is_tiny | ((decimals > 1) & (last == ord("0")))
-    exponents = np.flatnonzero(_IS_EXPONENT[text[1:]] & is_digit[:-1])
-    return np.concatenate((np.flatnonzero(_IS_SPACE_OR_ESCAPE[text]), exponents, points[is_odd_number]))
+    return np.concatenate((others, points[is_odd_number]))
 
 
 def _strings(data: bytes, offsets: NDArray[np.int32], is_valid: NDArray[np.bool_] | None = None) -> pa.Array:

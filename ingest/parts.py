@@ -82,13 +82,13 @@ class PartTask:
 class Written:
     """What a task has made: its part, if there were records, and the counts by the numbers of the files.
 
-    If a file has `changed` since it was scanned, there is no part.
+    If files have `changed` since they were scanned, there is no part.
     """
 
     feed: str
     part: Part | None
     counts: dict[int, Counts]
-    changed: str | None = None
+    changed: tuple[str, ...] = ()
 
 
 def bronze_schema(keys: Sequence[str]) -> pa.Schema:
@@ -97,22 +97,21 @@ def bronze_schema(keys: Sequence[str]) -> pa.Schema:
 
 
 def write_part(task: PartTask) -> Written:
-    """Read the stretches again and write their records; if a file has changed meanwhile, name it and keep nothing."""
+    """Read the stretches again and write their records; if files have changed meanwhile, name them and keep nothing."""
     writer = PartWriter(task.load, task.feed)
     counts: dict[int, Counts] = {}
-    changed = None
+    changed: list[str] = []
     try:
         for source in task.sources:
             of_file = counts.setdefault(source.number, Counts())
             try:
                 _read(source, writer, of_file, task.load.limits.max_record_bytes)
             except (ChangedError, UnreadableError, UnusableError):
-                changed = source.name
-                break
+                changed.append(source.name)
         part = None if changed else writer.finish()
     finally:
         writer.close()
-    return Written(task.feed.name, part, counts, changed)
+    return Written(task.feed.name, part, counts, tuple(changed))
 
 
 class PartWriter:
@@ -223,6 +222,7 @@ def _statistics(metadata: Any) -> str:
     least: dict[str, Any] = {}
     most: dict[str, Any] = {}
     nulls: dict[str, int] = {}
+    unbounded: set[str] = set()
     for group in range(metadata.num_row_groups):
         for number in range(metadata.num_columns):
             column = metadata.row_group(group).column(number)
@@ -233,6 +233,11 @@ def _statistics(metadata: Any) -> str:
             if found.has_min_max:
                 least[name] = min(least.get(name, found.min), found.min)
                 most[name] = max(most.get(name, found.max), found.max)
+            elif found.null_count < column.num_values:  # Parquet keeps no bounds of very long texts
+                unbounded.add(name)
+    for name in unbounded:
+        least.pop(name, None)
+        most.pop(name, None)
     content = {"numRecords": metadata.num_rows, "minValues": least, "maxValues": most, "nullCount": nulls}
     return json.dumps(content, default=lambda time: f"{time:%Y-%m-%dT%H:%M:%S.%fZ}")
 

@@ -71,7 +71,7 @@ def stage(  # noqa: PLR0913 - all of it is the caller's to know, and given by na
     while True:
         decided = decider.decide()
         written = list(_write(decided, load, run, on_progress))
-        changed = {name for part in written if (name := part.changed)}
+        changed = {name for part in written for name in part.changed}
         if not changed:
             break
         remove_parts(load.lake, after=load.load_id - 1)

@@ -24,7 +24,8 @@ from ingest.versions import TOPICS, FileVersion
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from ingest.discovery import Listing
+    from ingest.changes import Seen
+    from ingest.discovery import Listing, RawFile
     from ingest.feeds import Feed
     from ingest.lake import Lake
 
@@ -323,9 +324,7 @@ def _check_raw_files(lake: Lake, listing: Listing, manifests: dict[int, Manifest
         chain = chains.pop(file.name, [])
         if not chain:
             checked.add("raw files not loaded yet")
-        elif (chain[-1].file_bytes, chain[-1].modified_at) != (file.size, file.modified_at) and (
-            seen.get(file.name) != (chain[-1].load_id, file.stamp)
-        ):
+        elif not _is_as_loaded(file, chain[-1], seen):
             checked.add("raw files changed since")
         elif all(version.is_read for version in chain):
             checked.add("raw files compared")
@@ -338,10 +337,18 @@ def _check_raw_files(lake: Lake, listing: Listing, manifests: dict[int, Manifest
     checked.add("raw files gone", len(chains))
 
 
+def _is_as_loaded(file: RawFile, version: FileVersion, seen: Seen) -> bool:
+    load_id, stamp = seen.get(file.name, (0, ""))
+    if load_id == version.load_id:
+        return stamp == file.stamp
+    return (version.file_bytes, version.modified_at) == (file.size, file.modified_at)
+
+
 def _check_raw_file(lake: Lake, path: bytes, chain: Sequence[FileVersion]) -> Iterator[str]:
     newest = chain[-1]
     rows = _rows_by_line(lake, chain)
     row = next(rows, None)
+    once_open = {version.first_line + version.lines - 1 for version in chain if version.open_line_at is not None}
     open_line = newest.first_line + newest.lines - 1 if newest.open_line_at is not None else None
     for line, record in raw_records(path, is_document=newest.layout == "document"):
         if line >= newest.first_line + newest.lines:
@@ -352,7 +359,11 @@ def _check_raw_file(lake: Lake, path: bytes, chain: Sequence[FileVersion]) -> It
         wanted = record[:LONG_RECORD_BYTES] if kept and kept["_defect"] == "too_long" else record
         if line == open_line and newest.open_line_at is not None:
             wanted = wanted[: newest.read_to - newest.open_line_at]
-        if kept is None or kept["_source_line"] != line or record_bytes(kept) != wanted:
+        found_text = record_bytes(kept) if kept else b""
+        if line in once_open:  # its line end came later, and may have begun with a CR that was read
+            found_text = found_text.removesuffix(b"\r")
+            wanted = wanted.removesuffix(b"\r")
+        if kept is None or kept["_source_line"] != line or found_text != wanted:
             found = "another text for" if kept and kept["_source_line"] == line else "nothing of"
             yield f"{newest.source_file}, line {line}: bronze.{newest.feed} has {found} this line of the raw file."
             return

@@ -65,7 +65,7 @@ def workers(cluster: Callable[[], SparkSession | None], places: Sequence[Path]) 
         if pool is None:
             prepare(size)
             pool = ProcessPoolExecutor(CORES, _fork_server(), initializer=_end_with_parent)
-        return _told(pool.map(function, tasks))
+        return _told(pool, function, tasks)
 
     try:
         yield run
@@ -87,9 +87,9 @@ def _end_with_parent() -> None:
     Thread(target=wait, daemon=True).start()
 
 
-def _told(results: Iterator[R]) -> Iterator[R]:
+def _told(pool: ProcessPoolExecutor, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[R]:
     try:
-        yield from results
+        yield from pool.map(function, tasks)
     except BrokenProcessPool as error:
         message = "a process that was reading files has ended, perhaps for want of memory; nothing is lost: run again."
         raise IngestError(message) from error

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from deltalake import DeltaTable, QueryBuilder
 
+from ingest.staging import CLOCK_DOUBT
 from tests.reference import Record
 
 if TYPE_CHECKING:
@@ -88,3 +90,9 @@ def loaded_at(lake: Path, load_id: int) -> datetime:
     rows = read_table(lake, "bronze.source_files")
     time: datetime = next(row["_loaded_at"] for row in rows if row["_load_id"] == load_id)
     return time
+
+
+def wait_until_times_are_certain(file: Path) -> None:
+    """Wait until a change of the file now could not go unseen."""
+    while time.time() - file.stat().st_ctime <= CLOCK_DOUBT.total_seconds():
+        time.sleep(0.1)

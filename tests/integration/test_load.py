@@ -25,8 +25,7 @@ from ingest.load import Settings, run_load
 from ingest.manifest import read_manifest, write_manifest
 from ingest.report import Report
 from ingest.scanning import Limits
-from ingest.staging import CLOCK_DOUBT
-from tests.integration.lakes import read_table, table_versions
+from tests.integration.lakes import read_table, table_versions, wait_until_times_are_certain
 from tests.integration.test_faults import left_over
 from tests.integration.worker import PROJECT, run_process
 
@@ -246,12 +245,6 @@ def test_a_touched_file_is_hashed_once_and_then_no_command_takes_it_for_new(
         patch.setattr("ingest.scanning.open_raw", reads.append)
         load()
     assert reads == []
-
-
-def wait_until_times_are_certain(file: Path) -> None:
-    """Wait until a change of the file now could not go unseen."""
-    while time.time() - file.stat().st_ctime <= CLOCK_DOUBT.total_seconds():
-        time.sleep(0.1)
 
 
 def is_there(*, group: int) -> bool:

@@ -147,6 +147,13 @@ def test_another_java_is_refused(tmp_path: Path, lake: Path, answer: str, found:
     assert f"Java 17 was wanted, found {found}" in refused(lake, "dbt", "run", JAVA_HOME=str(tmp_path / "java"))
 
 
+def test_a_target_that_the_profile_does_not_have_is_refused(raw: Path, lake: Path) -> None:
+    lake.mkdir()
+    assert "found otherwise at 'laptop'" in refused(
+        lake, "python", "-m", "ingest", DBT_TARGET="laptop", RAW_ROOT=str(raw)
+    )
+
+
 def test_missing_jars_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest_spark, "SPARK_HOME", tmp_path)
     settings = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.conftest import run_one_load
-from tests.integration.lakes import table_versions
+from tests.integration.lakes import table_versions, wait_until_times_are_certain
 from tests.integration.worker import run_process
 
 if TYPE_CHECKING:
@@ -133,6 +134,26 @@ def test_a_half_line_that_was_read_and_now_waits_again_is_no_violation(raw: Path
     with companies.open("ab") as file:
         file.write(b'any_id":')
     run_one_load(raw, lake, settle_seconds=60)
+    assert violations(lake, "--raw", str(raw)) == []
+
+
+def test_a_line_end_that_came_in_two_loads_is_no_violation(raw: Path, lake: Path) -> None:
+    file = raw / "events" / "a.jsonl"
+    for part in (b"{}\r", b"\n{}\n"):
+        with file.open("ab") as opened:
+            opened.write(part)
+        run_one_load(raw, lake)
+    assert violations(lake, "--raw", str(raw)) == []
+
+
+def test_a_file_of_other_bytes_under_the_same_size_and_time_has_changed_since(raw: Path, lake: Path) -> None:
+    file = raw / "events" / "a.jsonl"
+    file.write_bytes(b"1\n")
+    wait_until_times_are_certain(file)
+    run_one_load(raw, lake)
+    status = file.stat()
+    file.write_bytes(b"2\n")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert violations(lake, "--raw", str(raw)) == []
 
 

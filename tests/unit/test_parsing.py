@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import tracemalloc
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ingest.parsing import RecordParser
+from ingest.parsing import EXACT_BATCHES, RecordParser, judge
 from ingest.sample import write_sample
 from tests.reference import EVENT_KEYS, Record, bronze
 
@@ -171,6 +172,31 @@ def test_records_of_each_shape_of_the_sample_are_read_as_a_strict_parser_reads_t
     write_sample(tmp_path / "raw", batches=4, events_per_batch=500, companies=200, seed=3, grow=False)
     lines = [line.rstrip(b"\r\n") for path in (tmp_path / "raw").rglob("*.jsonl") for line in path.open("rb")]
     assert differing([line for line in lines if line.strip(b" \t")], batch=batch) == []
+
+
+def test_after_a_batch_of_odd_records_the_fast_way_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[bytes] = []
+
+    def judge_and_note(record: bytes) -> tuple[str | None, dict[str, str | None]]:
+        judged.append(record)
+        return judge(record)
+
+    monkeypatch.setattr("ingest.parsing.judge", judge_and_note)
+    parser = RecordParser(EVENT_KEYS)
+    for batch in ([b"nope"], *([[EVENT]] * EXACT_BATCHES), [EVENT]):
+        judged.clear()
+        assert parser.columns(batch).defect.to_pylist() == [None if batch == [EVENT] else "not_json"]
+    assert judged == []
+
+
+def test_a_text_of_points_takes_no_more_memory_than_other_texts() -> None:
+    record = b'{"payload":{"t":"%b"}}' % (b"." * (4 << 20))
+    RecordParser(EVENT_KEYS).columns([record])
+    tracemalloc.start()
+    RecordParser(EVENT_KEYS).columns([record])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40 * len(record)
 
 
 def test_a_feed_may_declare_any_keys() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 import tracemalloc
 from dataclasses import dataclass, field, replace
@@ -315,6 +316,19 @@ def test_a_large_file_is_cut_at_line_ends_and_shared_by_several_parts(
     assert len(load.parts["driver_events"]) == (3 if pack is bytes else 1)
     (version,) = load.versions
     assert (version.lines, version.bytes) == (40, 3 + sum(map(len, lines)) + 2 * 39)
+
+
+def test_a_name_too_long_for_parquets_statistics_has_none_in_deltas(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.parts._BATCH_BYTES", 1)
+    monkeypatch.setattr("ingest.parts._ROW_GROUP_BYTES", 1)
+    pipeline.put("events/a.jsonl", b"1\n")
+    pipeline.put(b"events/" + b"/".join([b"\xff" * 200] * 6) + b"/z.jsonl", b"2\n")
+    ((part,),) = pipeline.run().parts.values()
+    statistics = json.loads(part.statistics)
+    assert "_source_file" not in statistics["minValues"].keys() | statistics["maxValues"].keys()
+    assert statistics["maxValues"]["_source_line"] == 1
 
 
 # Growth
@@ -689,23 +703,24 @@ def test_a_gzip_that_turns_into_text_while_it_is_read_is_known_by_its_text(
 def test_a_file_that_changes_at_every_reading_is_left_to_the_next_run_and_keeps_no_other(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pipeline.put("events/a.jsonl", b"0\n")
-    pipeline.put("events/b.jsonl", b"0\n")
-    path = pipeline.folder / "raw/events/a.jsonl"
+    for name in ("a", "b", "c"):
+        pipeline.put(f"events/{name}.jsonl", b"0\n")
+    paths = [pipeline.folder / f"raw/events/{name}.jsonl" for name in ("a", "c")]
     versions = count(1)
     read_at = reading.DiskFile.read_at
 
     def read_and_change(file: reading.DiskFile, offset: int, size: int) -> bytes:
         found = read_at(file, offset, size)
-        path.write_bytes(b"%d\n" % next(versions))
+        for path in paths:
+            path.write_bytes(b"%d\n" % next(versions))
         return found
 
     monkeypatch.setattr(reading.DiskFile, "read_at", read_and_change)
     load = pipeline.run()
     assert statuses(load) == {"events/b.jsonl": "loaded"}
-    assert load.unreadable == (
-        ("events/a.jsonl", "this file cannot be read: it changes while it is read, so the next run tries again"),
-    )
+    why = "this file cannot be read: it changes while it is read, so the next run tries again"
+    assert load.unreadable == (("events/a.jsonl", why), ("events/c.jsonl", why))
+    assert next(versions) <= 40, "all that change are found in one pass"
 
 
 # Which files are opened
