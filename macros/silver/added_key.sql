@@ -1,6 +1,7 @@
 {#
     Value of a key that was declared when some records were in bronze already: those name it in `_unknown_keys` and
-    have it in `_raw`, which is read here as bronze would have read it.
+    have it in `_raw`, which is read here as bronze would have read it, but for numbers that Spark writes otherwise than
+    Python does: those beyond the range of doubles or with large exponents.
 #}
 {% macro added_key(key) -%}
     if(
