@@ -75,7 +75,7 @@ test: $(CLUSTER) ## every test: Python, Spark, Delta and dbt
 torture: $(CLUSTER) ## an hour or more: kill at every step, 50 times at random and the parts of a cluster, full disks, 200,000 mutants
 	@TORTURE=1 $(BIN)/python -m pytest tests/integration tests/unit/test_parsing.py
 
-bench: $(READY) ## measure, beside what others use; SIZE=100k|1m|10m, SCENARIO=S1,..., PEERS=ours,...
+bench: $(READY) ## measure, beside what others use; SIZE=100k|1m|10m, SCENARIO=S1,...|load, PEERS=ours,...
 	@$(BIN)/python -m benchmarks
 
 lint: $(READY) ## sqlfluff, ruff, mypy
