@@ -6,7 +6,6 @@ for on the handle that then commits, under the lake's lock.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ from ingest.errors import IngestError
 from ingest.lake import has_table, open_table, query
 from ingest.manifest import COLUMNS, SOURCE_FILES, TABLE_FIELDS
 from ingest.parts import bronze_schema
+from ingest.places import sync
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,7 +144,5 @@ def _sync(lake: Lake, name: str) -> None:
     if not lake.is_on_disk:
         return
     log = lake.table(name) / "_delta_log"
-    for path in (max(log.glob("*.json")), log):
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+    sync(max(log.glob("*.json")))
+    sync(log)

@@ -73,9 +73,7 @@ class RecordParser:
         is_ascii = data.isascii()
         not_utf8 = {} if is_ascii else {i: record for i, record in enumerate(records) if not _is_utf8(record)}
         found, doubtful = self._found(records, not_utf8.keys() | set(too_long))
-        judged = {i: judge(records[i]) for i in sorted(doubtful)}
-        judged |= {i: ("too_long", {}) for i in sorted(too_long)}
-        judged = dict(sorted(judged.items())) if too_long else judged
+        judged = {i: ("too_long", {}) if i in too_long else judge(records[i]) for i in sorted(doubtful)}
         texts = records
         if not_utf8:
             texts = [
@@ -83,11 +81,10 @@ class RecordParser:
                 for i, record in enumerate(records)
             ]
             data = b"".join(texts)
-        texts_of = dict(zip(self._plain_keys, found, strict=True))
         nothing = _Texts([b""] * len(records))
         return Columns(
             [
-                _values(texts_of.get(key, nothing), {i: fields.get(key) for i, (_, fields) in judged.items()})
+                _values(found.get(key, nothing), {i: fields.get(key) for i, (_, fields) in judged.items()})
                 for key in self._keys
             ],
             _strings(data, _offsets(texts)),
@@ -96,12 +93,11 @@ class RecordParser:
             self._unknown_keys(len(records), judged),
         )
 
-    def _found(self, records: Sequence[bytes], doubtful: set[int]) -> tuple[list[_Texts], set[int]]:
-        """Return the texts of the declared values, and the places of the records for which they do not vouch."""
+    def _found(self, records: Sequence[bytes], doubtful: set[int]) -> tuple[dict[str, _Texts], set[int]]:
+        """Return the texts of the values by key, and the places of the records for which they do not vouch."""
         if self._exact_batches:  # where most records are odd, the fast way is a detour
             self._exact_batches -= 1
-            nothing = [_Texts([b""] * len(records))] * len(self._plain_keys)
-            return nothing, set(range(len(records)))
+            return {}, set(range(len(records)))
         rows: list[Any] = []
         waiting = iter(records)
         while len(rows) < len(records):
@@ -114,7 +110,7 @@ class RecordParser:
         doubtful |= self._unaccounted(records, rows, found)
         if len(doubtful) > len(records) / 2:
             self._exact_batches = EXACT_BATCHES
-        return found, doubtful
+        return dict(zip(self._plain_keys, found, strict=True)), doubtful
 
     def _unaccounted(self, records: Sequence[bytes], rows: Sequence[Any], found: Sequence[_Texts]) -> set[int]:
         """Find the records that hold more than their declared values, or more than the limits allow.

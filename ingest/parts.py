@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingest.parsing import RecordParser
-from ingest.places import send
+from ingest.places import send, sync
 from ingest.reading import BYTE_ORDER_MARK, RawInput, UnreadableError, UnusableError, open_raw
 from ingest.records import Counts, Records, document_blocks, line_blocks, records_of
 from ingest.versions import Part
@@ -151,8 +150,8 @@ class PartWriter:
             return None
         self._writer.close()
         self._writer = None
-        with self._file.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(self._file)
+        sync(self._file.parent)
         status = self._file.stat()
         statistics = _statistics(pq.read_metadata(self._file))
         if self._file != self._place:

@@ -91,24 +91,22 @@ def stage(  # noqa: PLR0913 - all of it is the caller's to know, and given by na
     )
 
 
+@dataclass
 class _Decider:
     """Scans files, and says what becomes of each in this load; asked again, it scans what it was told to forget."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - see stage
-        self,
-        files: Sequence[RawFile],
-        known: Mapping[str, FileVersion],
-        contents: Mapping[str, list[FileVersion]],
-        load: Load,
-        resume: Callable[[FileVersion], FileVersion | None],
-        now: Callable[[], datetime],
-        run: Run,
-        on_progress: Callable[[str, str, int, int], None],
-    ) -> None:
-        self._files, self._known, self._contents, self._load = files, known, contents, load
-        self._resume, self._now, self._run, self._on_progress = resume, now, run, on_progress
-        self._size = sum(file.size for file in files)
-        self._read_at = now()
+    files: Sequence[RawFile]
+    known: Mapping[str, FileVersion]
+    contents: Mapping[str, list[FileVersion]]
+    load: Load
+    resume: Callable[[FileVersion], FileVersion | None]
+    now: Callable[[], datetime]
+    run: Run
+    on_progress: Callable[[str, str, int, int], None]
+
+    def __post_init__(self) -> None:
+        self._size = sum(file.size for file in self.files)
+        self._read_at = self.now()
         self._scans: dict[str, Scan | str] = {}
 
     def forget(self, name: str, *, is_given_up: bool) -> None:
@@ -119,8 +117,8 @@ class _Decider:
 
     def decide(self) -> _Decided:
         """Go through the files until the load is full."""
-        limits = self._load.limits
-        decided = _Decided(contents=dict(self._contents))
+        limits = self.load.limits
+        decided = _Decided(contents=dict(self.contents))
         staged_bytes = 0
         for file, found in self._scanned():
             if staged_bytes >= limits.max_load_bytes or len(decided.versions) >= limits.max_load_files:
@@ -138,47 +136,47 @@ class _Decider:
                     decided.contents[version.source_file_id] = [*same, version]
             else:
                 del self._scans[file.name]  # there may be many that were but touched
-            newest = version or self._known[file.name]
+            newest = version or self.known[file.name]
             if found.changed_at is None or self._read_at - found.changed_at > CLOCK_DOUBT:
                 decided.seen[file.name] = (newest.load_id, found.stamp)
         return decided
 
     def _scanned(self) -> Iterator[tuple[RawFile, Scan | str]]:
         """Yield the files with what they were found to be, some scanned at a time."""
-        files = iter(self._files)
+        files = iter(self.files)
         while some := list(islice(files, SCAN_FILES)):
             tasks = [
-                ScanTask(file, self._resumed(self._old(file)), self._load.limits)
+                ScanTask(file, self._resumed(self._old(file)), self.load.limits)
                 for file in some
                 if file.name not in self._scans
             ]
             size = sum(task.file.size for task in tasks)
             chunks = list(_chunks(tasks, lambda task: task.file.size, max(SCAN_BYTES // 64, size // (4 * CORES))))
-            for chunk, scans in zip(chunks, self._run(scan_all, chunks, size), strict=True):
+            for chunk, scans in zip(chunks, self.run(scan_all, chunks, size), strict=True):
                 for task, scan in zip(chunk, scans, strict=True):
                     self._scans[task.file.name] = scan
-                    self._on_progress("scanning", task.file.feed.name, task.file.size, self._size)
+                    self.on_progress("scanning", task.file.feed.name, task.file.size, self._size)
             yield from ((file, self._scans[file.name]) for file in some)
 
     def _old(self, file: RawFile) -> FileVersion | None:
-        old = self._known.get(file.name)
+        old = self.known.get(file.name)
         return old if old and old.feed == file.feed.name else None
 
     def _resumed(self, old: FileVersion | None) -> FileVersion | None:
         """Complete a version that reading can go on from; a document is always read again as a whole."""
-        version = self._resume(old) if old and old.status != "failed" else None
+        version = self.resume(old) if old and old.status != "failed" else None
         return version if version and version.layout != "document" else None
 
     def _decide_one(self, file: RawFile, old: FileVersion | None, found: Scan, decided: _Decided) -> FileVersion | None:
         """Say what becomes of one file, None if nothing of it is new, and note what is to be read of it."""
         if found.text is None:
             return self._failed(file, old, found)
-        text, limits = found.text, self._load.limits
+        text, limits = found.text, self.load.limits
         is_same = old is not None and old.status != "failed" and old.source_file_id == found.source_file_id
         if old and is_same and not is_held_back(old):
             return None
         twin = self._loaded_before(file, found.source_file_id, text.layout or "document", decided)
-        is_at_rest = self._now() - found.rested_since >= timedelta(seconds=limits.settle_seconds)
+        is_at_rest = self.now() - found.rested_since >= timedelta(seconds=limits.settle_seconds)
         tail = text.tail if twin or is_at_rest or text.is_tail_complete else None
         if is_same and text.tail and not tail:
             return None
@@ -205,8 +203,8 @@ class _Decider:
             feed=file.feed.name,
             source_file=file.name,
             source_file_id=found.source_file_id,
-            load_id=self._load.load_id,
-            loaded_at=self._load.loaded_at,
+            load_id=self.load.load_id,
+            loaded_at=self.load.loaded_at,
             status="failed",
             reason=found.failure,
             bytes=0,
@@ -236,7 +234,7 @@ class _Decider:
             return layout == "lines"
         if DOCUMENT_NAME.search(file.name):
             return True
-        complete = version if version.layout else self._resume(version)
+        complete = version if version.layout else self.resume(version)
         return complete is not None and complete.layout == layout
 
 

@@ -7,6 +7,7 @@ import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import cache
 from multiprocessing import forkserver, get_context, parent_process
 from threading import Thread
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -56,11 +57,16 @@ def workers(cluster: Callable[[], SparkSession | None], places: Sequence[Path]) 
     """
     pool: ProcessPoolExecutor | None = None
 
+    @cache
+    def session_that_sees() -> SparkSession | None:
+        session = cluster()
+        return session if session and _sees(session, places) else None
+
     def run(function: Callable[[T], R], tasks: Sequence[T], size: int, /) -> Iterable[R]:
         nonlocal pool
         if size < WORTH_A_PROCESS_BYTES:
             return map(function, tasks)
-        if pool is None and (session := cluster()) and _sees(session, places):
+        if session := session_that_sees():
             return session.sparkContext.parallelize(tasks, len(tasks)).map(function).collect()
         if pool is None:
             prepare(size)

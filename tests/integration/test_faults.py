@@ -224,7 +224,7 @@ FULL_THEN_EMPTY = """
     "$@" || exit 9
     keep
 """
-# The disk is full at the lock, at a part, at the plan, at a commit, at the manifest.
+# What is free decides at which step the disk is full.
 FULL_LOADS = [("load", free) for free in (0, 12_000, 24_000, 36_000, 44_000, 52_000, 60_000, 68_000, 76_000)]
 FULL_BUILDS = [("build", 700_000), ("build", 4_000_000)]
 needs_a_mount = pytest.mark.skipif(shutil.which("unshare") is None, reason="a small disk needs a mount of one's own")
