@@ -41,6 +41,20 @@ WATCH_AND_BUILD = (*WATCH, "--build", "--", *BUILD_UNTESTED[1:])
 AND_KEEP_SMALL = "import ingest.cli, ingest.watch; ingest.watch.LOADS_PER_UPKEEP = 1; ingest.cli.main()"
 
 
+# Told to end while it writes load 2.
+TOLD_WITHIN_A_CYCLE = """
+import os, signal
+from ingest import bronze, cli
+append = bronze.append_parts
+def told(lake, feed, plan):
+    if plan.load_id == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+    append(lake, feed, plan)
+bronze.append_parts = told
+cli.main()
+"""
+
+
 class Watched(Deployment):
     """A deployment into which files come while a process watches it."""
 
@@ -73,8 +87,8 @@ class Watched(Deployment):
         runs = read_table(self.lake, "audit.pipeline_runs")
         return any(run["status"] == "succeeded" and run["up_to_load_id"] == newest for run in runs)
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> str:
-        self.process.send_signal(how)
+    def stop(self) -> str:
+        self.process.terminate()
         code, output = ends_with(self.process)
         assert code == 0
         assert "Traceback" not in output
@@ -118,14 +132,14 @@ def test_files_are_built_as_they_come_and_a_lost_metastore_costs_a_pause(deploym
 
 
 def test_it_loads_into_a_new_lake_and_ends_when_its_cycle_is_done(deployment: Watched) -> None:
-    deployment.process = deployment.start(*WATCH)
+    deployment.process = deployment.start("-c", TOLD_WITHIN_A_CYCLE, *WATCH[2:])
     deployment.wait_until(deployment.is_loaded)
     deployment.next_day()
-    deployment.wait_until((deployment.lake / "staging" / "plan.json").exists)
-    deployment.stop(signal.SIGINT)
+    code, output = ends_with(deployment.process)
+    assert (code, "Traceback" in output) == (0, False)
     assert not (deployment.lake / "staging").exists()
-    manifests = len(list((deployment.lake / "manifests").iterdir()))
-    assert manifests == len({version["_load_id"] for version in read_table(deployment.lake, "bronze.source_files")})
+    assert {version["_load_id"] for version in read_table(deployment.lake, "bronze.source_files")} == {1, 2}
+    assert len(list((deployment.lake / "manifests").iterdir())) == 2
     deployment.check()
 
 
